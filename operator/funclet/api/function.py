@@ -1,0 +1,264 @@
+"""Function: Lambda's CreateFunction in camelCase, as a Kubernetes resource.
+
+Shapes and bounds are those of botocore's service model (lambda/2015-03-31/service-2.json), narrowed where Funclet does.
+What only Funclet has is in `scaling`, what only Kubernetes has is in `pod`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, ResourceName, rule, rules
+
+Runtime = Literal["python3.11", "python3.12", "python3.13"]
+
+ENVIRONMENT_LIMIT_BYTES = 4096
+"""Lambda: "The total size of all environment variables doesn't exceed 4 KB"."""
+
+VariableName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$", max_length=256)]
+
+
+class KeyReference(ApiModel):
+    """A key of a ConfigMap or Secret in the Function's namespace."""
+
+    name: ResourceName | Annotated[str, Field(max_length=253)] = Field(description="Name of the object.")
+    key: str = Field(min_length=1, max_length=253, description="The key inside it.")
+
+
+CODE_SOURCES = ("inline", "files", "directory", "config_map", "url")
+
+
+class Code(ApiModel):
+    """Where the function's code comes from: exactly one of its sources."""
+
+    model_config = rules(
+        rule(
+            "[has(self.inline), has(self.files), has(self.configMap), has(self.url)].exists_one(s, s)"
+            " || has(self.directory)",
+            "code must have exactly one of inline, files, configMap or url",
+        ),
+        rule(
+            "!has(self.directory)",
+            "code.directory is read by `funclet local` alone; on a cluster use files, configMap or url",
+        ),
+        rule("has(self.url) == has(self.sha256)", "code.url and code.sha256 belong together: give both"),
+    )
+
+    inline: str | None = Field(
+        default=None,
+        max_length=262144,
+        description="The handler's module as text. Its file name is the module of spec.handler, so "
+        "handler index.lambda_handler makes it index.py.",
+    )
+    files: dict[str, str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="A map of file names (with folders, relative) to their text.",
+    )
+    directory: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="A folder beside the YAML file, read by `funclet local` only. Changes are live at the next call.",
+    )
+    config_map: KeyReference | None = Field(
+        default=None, description="A zip archive in binaryData of a ConfigMap in the same namespace."
+    )
+    url: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern=r"^https?://",
+        description="A zip archive at an http or https address; sha256 must be given with it.",
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="The archive's SHA-256, in lower-case hexadecimal digits."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in CODE_SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"code must have exactly one of inline, files, directory, configMap or url, not {given}")
+        if (self.url is None) != (self.sha256 is None):
+            raise ValueError("code.url and code.sha256 belong together: give both")
+        return self
+
+
+class Environment(ApiModel):
+    """Environment variables of the function: plain values, and references to Secrets."""
+
+    variables: dict[VariableName, str] = Field(
+        default_factory=dict,
+        max_length=256,
+        description="Plain values. Names and values together may be 4 KB at most, as on Lambda.",
+    )
+    secrets: dict[VariableName, KeyReference] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Values taken from Secrets of the same namespace. A change of the Secret reaches new instances.",
+    )
+
+    @model_validator(mode="after")
+    def _within_lambdas_limits(self) -> Self:
+        if both := sorted(set(self.variables) & set(self.secrets)):
+            raise ValueError(f"environment: {', '.join(both)} is in variables and in secrets: keep one of them")
+        size = sum(len(k.encode()) + len(v.encode()) for k, v in self.variables.items())
+        if size > ENVIRONMENT_LIMIT_BYTES:
+            raise ValueError(f"environment.variables take {size} bytes; at most {ENVIRONMENT_LIMIT_BYTES} are allowed")
+        return self
+
+
+class EphemeralStorage(ApiModel):
+    """The size of /tmp."""
+
+    size: int = Field(default=512, ge=512, le=10240, description="Size of /tmp in MiB, 512 to 10240.")
+
+
+class LoggingConfig(ApiModel):
+    """How the function's log lines are written."""
+
+    log_format: Literal["Text", "JSON"] = Field(default="Text", description="Text or JSON.")
+
+
+class Scaling(ApiModel):
+    """What only Funclet has: how instances follow demand."""
+
+    concurrency_per_instance: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many invocations one instance serves at a time. 1 is Lambda's behaviour.",
+    )
+    idle_timeout_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86400,
+        description="How long an instance may be idle before it is removed, in seconds.",
+    )
+    max_instances: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        description="The most instances of this function. Calls beyond wait in the queue; to refuse them instead, "
+        "set reservedConcurrentExecutions.",
+    )
+
+
+class Toleration(ApiModel):
+    """Kubernetes' toleration of a node taint (core/v1 Toleration)."""
+
+    key: str | None = Field(default=None, max_length=316, description="Taint key; empty with Exists matches all.")
+    operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal (the default).")
+    value: str | None = Field(default=None, max_length=63, description="Taint value, with Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None, description="Effect.")
+    toleration_seconds: int | None = Field(default=None, ge=0, description="For how long, with NoExecute.")
+
+
+class PodSettings(ApiModel):
+    """The allowlist of pod settings. Any but labels and annotations keeps the function out of the shared warm pool."""
+
+    service_account_name: str | None = Field(
+        default=None, max_length=253, description="Service account of the pod. Its token is not mounted."
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict, max_length=32, description="Node labels to require.")
+    tolerations: list[Toleration] = Field(default_factory=list, max_length=32, description="Taints to tolerate.")
+    runtime_class_name: str | None = Field(default=None, max_length=253, description="RuntimeClass, e.g. gvisor.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, max_length=32, description="More pod labels (none under funclet.dev/)."
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, max_length=32, description="More pod annotations.")
+
+
+class FunctionSpec(ApiModel):
+    """What the function is: its code, its handler and its limits."""
+
+    model_config = rules(
+        rule(
+            "!has(self.provisionedConcurrentExecutions) || !has(self.reservedConcurrentExecutions)"
+            " || self.provisionedConcurrentExecutions <= self.reservedConcurrentExecutions",
+            "provisionedConcurrentExecutions must not exceed reservedConcurrentExecutions",
+        ),
+    )
+
+    description: str = Field(default="", max_length=256, description="A sentence for people.")
+    runtime: Runtime = Field(description="The language runtime: python3.11, python3.12 or python3.13.")
+    handler: str = Field(
+        min_length=3,
+        max_length=128,
+        pattern=r"^[^\s.]+(\.[^\s.]+)+$",
+        description="Module and function, for instance index.lambda_handler for lambda_handler in index.py.",
+    )
+    code: Code = Field(description="Where the code comes from.")
+    memory_size: int = Field(
+        default=128, ge=128, le=10240, description="Memory in MiB, 128 to 10240. CPU follows: 1,769 MiB are one CPU."
+    )
+    timeout: int = Field(default=3, ge=1, le=900, description="Longest run of one invocation in seconds, 1 to 900.")
+    environment: Environment = Field(default_factory=Environment, description="Environment variables.")
+    ephemeral_storage: EphemeralStorage = Field(default_factory=EphemeralStorage, description="The size of /tmp.")
+    logging_config: LoggingConfig = Field(default_factory=LoggingConfig, description="The form of log lines.")
+    reserved_concurrent_executions: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="The most invocations at a time; beyond it callers get 429 TooManyRequestsException. "
+        "0 stops the function. Absent: no limit but scaling.maxInstances.",
+    )
+    provisioned_concurrent_executions: int | None = Field(
+        default=None, ge=1, le=1000, description="Invocations for which instances are kept ready. Absent: none."
+    )
+    scaling: Scaling = Field(default_factory=Scaling, description="How instances follow demand.")
+    pod: PodSettings = Field(default_factory=PodSettings, description="Kubernetes settings of the instances' pods.")
+
+    @model_validator(mode="after")
+    def _provisioned_within_reserved(self) -> Self:
+        provisioned, reserved = self.provisioned_concurrent_executions, self.reserved_concurrent_executions
+        if provisioned is not None and reserved is not None and provisioned > reserved:
+            raise ValueError("provisionedConcurrentExecutions must not exceed reservedConcurrentExecutions")
+        return self
+
+
+class ActiveRevision(ApiModel):
+    """The last state of the spec that could be resolved: what callers get until the next one can be.
+
+    Scaler, gateway and events read this and never the spec, so that a bad change leaves the function serving.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    revision: str = Field(max_length=64, description="Digest of all that makes an instance: settings, code, secrets.")
+    generation: int = Field(ge=0, description="The generation of the spec that this was resolved from.")
+    code_sha256: str = Field(max_length=64, description="Digest of the code package in the package store.")
+    code_size: int = Field(ge=0, description="Size of the code package in bytes.")
+    spec: dict[str, Any] = Field(
+        description="The spec as resolved, without its code.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+
+
+class FunctionStatus(ApiModel):
+    """What control found.
+
+    Reasons of the condition Ready: Resolved (True; a function scaled to zero is Ready too); InvalidSpec,
+    InvalidCode, CodeNotFound, CodeUnreachable, DigestMismatch, SecretNotFound, PackageStoreUnavailable (False).
+    """
+
+    observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        description="Ready: whether the newest spec is what callers get.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    active: ActiveRevision | None = Field(default=None, description="What callers get now.")
+    instances: int = Field(default=0, ge=0, description="Instances that serve this function, a few seconds old.")
+
+
+class Function(ApiModel):
+    """A function: code that runs when it is invoked, and takes nothing while it is not."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    api_version: Literal["funclet.dev/v1"] = API_VERSION
+    kind: Literal["Function"] = "Function"
+    metadata: ObjectMeta
+    spec: FunctionSpec
+    status: FunctionStatus = Field(default_factory=FunctionStatus)

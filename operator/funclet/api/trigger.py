@@ -1,0 +1,135 @@
+"""Trigger: what causes invocations of a function. A union of sources, of which each Trigger has exactly one."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, ResourceName, rule, rules
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"]
+
+NatsSubject = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
+
+
+class FunctionReference(ApiModel):
+    """The function that the Trigger invokes, in the Trigger's own namespace."""
+
+    name: ResourceName = Field(description="Name of the Function.")
+
+
+class HttpSource(ApiModel):
+    """An HTTP route. The function gets API Gateway's payload format 2.0 and answers by its rules.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+
+    path: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^/([^{}\s]|\{[A-Za-z_][A-Za-z0-9_]*\+?\})*$",
+        description="The path, with parameters in braces that stand for a whole segment: /orders/{id}. "
+        "{rest+} as the last segment takes all that follows. Fixed segments win over parameters.",
+    )
+    methods: list[Method] = Field(
+        default_factory=lambda: ["ANY"],
+        min_length=1,
+        max_length=8,
+        description="HTTP methods; ANY (the default) takes all.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    host: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description="Only requests for this host name. Absent: any host.",
+    )
+
+
+class JetStreamSource(ApiModel):
+    """A NATS JetStream stream, consumed as Lambda consumes an SQS queue; records have the shape of SQS records.
+
+    Names and meanings are those of Lambda's event source mapping (CreateEventSourceMapping).
+    """
+
+    stream: str = Field(
+        min_length=1, max_length=255, pattern=r"^[^\s.*>/\\]+$", description="Name of the stream. It must exist."
+    )
+    subject: NatsSubject = Field(
+        default=">", description="Which subjects of the stream; * and > as NATS has them. Default: all."
+    )
+    batch_size: int = Field(default=10, ge=1, le=10000, description="The most messages in one invocation.")
+    maximum_batching_window_in_seconds: int = Field(
+        default=0, ge=0, le=300, description="How long to gather messages before invoking, in seconds."
+    )
+    function_response_types: list[Literal["ReportBatchItemFailures"]] = Field(
+        default_factory=list,
+        max_length=1,
+        description="ReportBatchItemFailures: the answer's batchItemFailures name the messages to deliver again.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    maximum_concurrency: int | None = Field(
+        default=None, ge=1, le=1000, description="The most batches in flight. Absent: as many as the function may have."
+    )
+    maximum_receives: int = Field(
+        default=5, ge=1, le=1000, description="How often a message is delivered before it goes to deadLetterSubject."
+    )
+    dead_letter_subject: NatsSubject | None = Field(
+        default=None,
+        description="Where a message goes after maximumReceives deliveries. A stream must hold this subject. "
+        "Absent: the message is given up, with an Event and a metric.",
+    )
+
+
+SOURCES = ("http", "jetstream")
+
+
+class TriggerSpec(ApiModel):
+    """Which function, and exactly one source."""
+
+    model_config = rules(
+        rule("[has(self.http), has(self.jetstream)].exists_one(s, s)", "spec must have exactly one of http, jetstream"),
+    )
+
+    function: FunctionReference = Field(description="The function to invoke.")
+    enabled: bool = Field(default=True, description="False stops the trigger and keeps it.")
+    http: HttpSource | None = Field(default=None, description="An HTTP route.")
+    jetstream: JetStreamSource | None = Field(default=None, description="A NATS JetStream stream as a queue.")
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"spec must have exactly one of http, jetstream, not {given}")
+        return self
+
+    @property
+    def source_kind(self) -> str:
+        """The name of the one source that is set."""
+        return next(name for name in SOURCES if getattr(self, name) is not None)
+
+
+class TriggerStatus(ApiModel):
+    """What control found.
+
+    Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, InvalidSpec, RouteConflict,
+    Disabled (False).
+    """
+
+    observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        description="Ready: whether events reach the function.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class Trigger(ApiModel):
+    """What causes invocations of a function: an HTTP route, or a queue."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    api_version: Literal["funclet.dev/v1"] = API_VERSION
+    kind: Literal["Trigger"] = "Trigger"
+    metadata: ObjectMeta
+    spec: TriggerSpec
+    status: TriggerStatus = Field(default_factory=TriggerStatus)

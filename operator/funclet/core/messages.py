@@ -1,0 +1,126 @@
+"""The messages between gateway, events and scaler (docs/design/0001-roles-and-wire.md): JSON, validated at the door."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Message(BaseModel):
+    """The base of all messages. Unknown fields are ignored, so that roles of two versions can talk."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class InstanceUse(Message):
+    """How one reporter uses one instance."""
+
+    busy: int = Field(ge=0)
+    """Invocations in flight on it."""
+    idle_seconds: float = Field(default=0, ge=0)
+    """Since its last invocation ended (or since it was announced); 0 while it is busy."""
+
+
+class FunctionDemand(Message):
+    """What one reporter sees of one function."""
+
+    queued: int = Field(default=0, ge=0)
+    """Invocations that wait at the gateway for a slot."""
+    in_flight: int = Field(default=0, ge=0)
+    """Invocations that run now."""
+    backlog: int | None = Field(default=0, ge=0)
+    """Invocations that wait in event sources, counted in batches. None: the source could not be read (unknown)."""
+    service_ms: float | None = Field(default=None, ge=0)
+    """Moving average of one invocation's time in milliseconds; None until one has ended."""
+    instances: dict[str, InstanceUse] = Field(default_factory=dict)
+    """By instance name. Gateways report all that they hold, events none."""
+
+
+class DemandReport(Message):
+    """Body of `POST /v1/demand`. Replaces what this reporter said before of the functions that it names.
+
+    Functions that are not named keep their last word. An empty report is a sign of life.
+    """
+
+    reporter: str = Field(min_length=1, max_length=253)
+    functions: dict[str, FunctionDemand] = Field(default_factory=dict)
+    drained: list[str] = Field(default_factory=list)
+    """Names of draining instances that this reporter uses no more."""
+
+
+class InstanceAddress(Message):
+    """An instance that can be invoked: one address and port a slot, one invocation at a time on each."""
+
+    name: str
+    function: str
+    revision: str
+    host: str
+    slots: list[int] = Field(min_length=1)
+    token: str
+    """Opens this instance's slots (header x-funclet-token), and nothing else."""
+
+
+class Snapshot(Message):
+    """First line of the feed: all instances that may be used now. Whatever is not in it is gone."""
+
+    type: Literal["SNAPSHOT"] = "SNAPSHOT"
+    instances: list[InstanceAddress]
+
+
+class Ready(Message):
+    """One more instance may be used."""
+
+    type: Literal["READY"] = "READY"
+    instance: InstanceAddress
+
+
+class Draining(Message):
+    """Give this instance nothing more; name it in `drained` when its last invocation has ended."""
+
+    type: Literal["DRAINING"] = "DRAINING"
+    instance: str
+
+
+class Gone(Message):
+    """This instance does not exist any more; invocations on it have failed."""
+
+    type: Literal["GONE"] = "GONE"
+    instance: str
+
+
+class Refused(Message):
+    """No instance can be made for this function's revision: waiting callers get this message now."""
+
+    type: Literal["REFUSED"] = "REFUSED"
+    function: str
+    revision: str
+    reason: str
+    message: str
+
+
+class Ping(Message):
+    """A sign of life, every five seconds."""
+
+    type: Literal["PING"] = "PING"
+
+
+FeedMessage = Annotated[Snapshot | Ready | Draining | Gone | Refused | Ping, Field(discriminator="type")]
+"""One line of `GET /v1/instances?reporter=NAME`: newline-delimited JSON, as long as the reader stays."""
+
+FEED: TypeAdapter[FeedMessage] = TypeAdapter(FeedMessage)
+
+
+class Specialisation(Message):
+    """The JSON head of the body of the agent's `POST /v1/specialise`; the code package (zip) follows it."""
+
+    function: str
+    revision: str
+    runtime: str
+    handler: str
+    timeout_seconds: int
+    memory_mib: int
+    concurrency: int
+    environment: dict[str, str]
+    function_arn: str
+    function_version: str
+    region: str
+    log_format: str

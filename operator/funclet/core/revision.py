@@ -1,0 +1,86 @@
+"""Revision: all that scaler, gateway and events know of a function, taken from the Function's `status.active`."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from funclet.api.function import Environment, Function, PodSettings
+
+LATEST = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One resolved state of one function. Two revisions with the same `revision` are the same in every respect."""
+
+    key: str
+    """`namespace/name`: the function's identity in every message between roles."""
+    uid: str
+    revision: str
+    code_sha256: str
+    runtime: str
+    handler: str
+    memory_mib: int
+    timeout_seconds: int
+    ephemeral_storage_mib: int
+    environment: Environment
+    log_format: str
+    concurrency_per_instance: int
+    idle_timeout_seconds: int
+    max_instances: int
+    reserved_concurrency: int | None
+    provisioned_concurrency: int
+    pod: PodSettings
+
+    @property
+    def namespace(self) -> str:
+        """The Kubernetes namespace."""
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.key.partition("/")[2]
+
+
+def find_revision(function: Function) -> Revision | None:
+    """What callers of this function get now; None until it could be resolved for the first time."""
+    active = function.status.active
+    if active is None:
+        return None
+    spec = function.spec.model_validate({**active.spec, "code": {"inline": ""}})
+    return Revision(
+        key=f"{function.metadata.namespace}/{function.metadata.name}",
+        uid=function.metadata.uid,
+        revision=active.revision,
+        code_sha256=active.code_sha256,
+        runtime=spec.runtime,
+        handler=spec.handler,
+        memory_mib=spec.memory_size,
+        timeout_seconds=spec.timeout,
+        ephemeral_storage_mib=spec.ephemeral_storage.size,
+        environment=spec.environment,
+        log_format=spec.logging_config.log_format,
+        concurrency_per_instance=spec.scaling.concurrency_per_instance,
+        idle_timeout_seconds=spec.scaling.idle_timeout_seconds,
+        max_instances=spec.scaling.max_instances,
+        reserved_concurrency=spec.reserved_concurrent_executions,
+        provisioned_concurrency=spec.provisioned_concurrent_executions or 0,
+        pod=spec.pod,
+    )
+
+
+SCALING_ONLY_FIELDS = ("description", "scaling", "reservedConcurrentExecutions", "provisionedConcurrentExecutions")
+"""Fields whose change leaves running instances as they are."""
+
+
+def revision_digest(uid: str, resolved_spec: dict[str, Any], code_sha256: str, secrets: dict[str, str]) -> str:
+    """The name of a revision: sixteen hexadecimal digits over all that makes an instance what it is.
+
+    `resolved_spec` is the spec's wire form without `code`; `secrets` maps a Secret's name to its resource version.
+    """
+    instance_spec = {name: value for name, value in resolved_spec.items() if name not in SCALING_ONLY_FIELDS}
+    per_instance = resolved_spec.get("scaling", {}).get("concurrencyPerInstance", 1)
+    text = json.dumps([uid, instance_spec, per_instance, code_sha256, secrets], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
