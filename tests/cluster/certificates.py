@@ -69,7 +69,7 @@ def request(certificate: Certificate) -> list[str]:
 
 
 def issue(folder: Path) -> None:
-    """Writes each certificate's NAME.key and NAME.crt, the authority's ca.*, and the key of service accounts' tokens."""
+    """Writes each certificate's NAME.key and NAME.crt, the authority's ca.*, and the service accounts' key pair."""
     folder.mkdir(mode=0o700)
     (folder / "openssl.cnf").write_text(EXTENSIONS)
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")

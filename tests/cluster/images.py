@@ -1,6 +1,6 @@
 """Images without a registry: made here, kept as archives in the cache, imported into the cluster's containerd.
 
-The cache has images/KEY.tar, named after what the image was made from, and images/tags/TAG, a link to the newest of a tag.
+The cache has images/KEY.tar, named after what the image was made from, and images/tags/TAG, a link to a tag's newest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.cluster.steps import ClusterError, run, step
 
 SUITES = {"trixie": "python:3.13-slim", "bookworm": "python:3.11-slim"}  # the suite, and the image it stands for
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
-BASE_RECIPE = "1"  # counts up when base_root makes something else of the same inputs
+BASE_RECIPE = "2"  # counts up when base_root makes something else of the same inputs
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # What documents, translates or caches, and what the build left in the tree.
@@ -95,15 +95,11 @@ def base_image(tag: str, suite: str) -> None:
             print(f"{tag} is in the cache")
         else:
             with step(f"building {tag} from Debian {suite} (about a minute)"), appearing(archive_of(key)) as archive:
-                folder = Path(tempfile.mkdtemp(prefix="base-", dir=images_folder()))
-                try:
-                    base_root(folder / "root", suite, certificates, pip_conf)
-                    write_layer(folder / "layer.tar", folder / "root")
-                    oci.write_archive(
-                        archive, oci.full_name(tag), folder / "layer.tar", oci.Runtime(command=("python3",))
-                    )
-                finally:
-                    shutil.rmtree(folder)
+                with tempfile.TemporaryDirectory(prefix="base-", dir=images_folder()) as place:
+                    root, layer = Path(place, "root"), Path(place, "layer.tar")
+                    base_root(root, suite, certificates, pip_conf)
+                    write_layer(layer, root)
+                    oci.write_archive(archive, oci.full_name(tag), layer, oci.Runtime(command=("python3",)))
         point_tag(tag, key)
 
 
@@ -119,7 +115,7 @@ def machine_pip_settings() -> dict[str, str]:
 
 
 def pip_settings(machine: dict[str, str]) -> str:
-    """The image's pip.conf: where this machine's pip looks for packages. Its certificate file is the image's own bundle."""
+    """The image's pip.conf: where this machine's pip looks for packages, with the image's own certificate bundle."""
     found = {name.split(".")[-1]: value for name, value in machine.items()}
     lines = [f"{name} = {found[name]}" for name in ("index-url", "extra-index-url", "trusted-host") if name in found]
     if "cert" in found:
@@ -173,7 +169,18 @@ def build_image(tag: str, file: Path, context: Path, arguments: list[str]) -> No
                 options = [part for argument in arguments for part in ("--build-arg", argument)]
                 ignoring = ["--ignorefile", str(ignore)] if ignore else []
                 built = oci.full_name(tag)
-                building = ("build", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "oci")
+                building = (
+                    "build",
+                    "--isolation",
+                    "chroot",
+                    "--network",
+                    "host",
+                    "--pull-never",
+                    "--layers",
+                    "--force-rm",
+                    "--format",
+                    "oci",
+                )
                 buildah(*building, "--tag", built, "--file", str(file), *ignoring, *options, str(context))
                 buildah("push", "--disable-compression", built, f"oci-archive:{archive}:{built}")
         point_tag(tag, key)
@@ -202,8 +209,8 @@ def buildah(*arguments: str) -> str:
     """buildah with a store of its own, below the cache."""
     store = cache_folder() / "buildah"
     store.mkdir(parents=True, exist_ok=True)
-    driver = os.environ.get("STORAGE_DRIVER", "vfs")
-    places = ("--root", str(store / driver), "--runroot", str(store / "run"), "--storage-driver", driver)
+    driver = os.environ.get("STORAGE_DRIVER", "overlay")
+    places = ("--root", str(store / driver), "--runroot", str(store / f"{driver}-run"), "--storage-driver", driver)
     return run(["buildah", *places, *arguments], environment={**os.environ, "BUILDAH_ISOLATION": "chroot"})
 
 

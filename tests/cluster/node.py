@@ -1,7 +1,7 @@
 """The one-node cluster as a daemon of this machine: start it, see how it is, end it and leave nothing behind.
 
-There is one on a machine: its addresses and its cgroup are fixed. Everything it writes is below STATE. What a killed cluster
-left there, in the cgroups or on the network is removed by the next `up` as well as by `down`.
+There is one on a machine: its addresses and its cgroup are fixed. Everything it writes is below STATE. What a killed
+cluster left there, in the cgroups or on the network is removed by the next `up` as well as by `down`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.cluster.steps import ClusterError, run, step, succeeds, wait_until
 STATE = Path("/var/lib/funclet-cluster")
 LOCK = Path("/run/lock/funclet-cluster.lock")
 CGROUPS = Path("/sys/fs/cgroup")
-# The node's own processes have a cgroup beside its pods', as a system slice has: pods' cpu shares are weighed against it.
+# The node's own processes have a cgroup beside its pods', as a system slice is: the pods' CPU is weighed against it.
 SYSTEM_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
 CPU_SHARES = "4096"
 # Set by the kubelet for the whole machine; `down` sets them back.
@@ -247,7 +247,7 @@ def remove_cgroups() -> None:
 
 
 def end() -> None:
-    """Ends the daemon, if it runs, and removes everything a cluster leaves: also one that was killed or half started."""
+    """Ends the daemon, if it runs, and removes everything a cluster leaves, also one killed or half started."""
     daemon = daemon_process()
     if daemon is not None:
         inner = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()

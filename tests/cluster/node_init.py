@@ -1,7 +1,8 @@
 """The node's first process: sets up its namespaces, starts the components by stages, and starts again what ends.
 
-Run by node.py as PID 1 of a PID namespace, with the plan's file as its argument. When it is killed, the kernel ends every
-process below it and takes away the mounts, interfaces and iptables rules of its namespaces. It imports nothing of the project.
+Run by node.py as PID 1 of a PID namespace, with the plan's file as its argument. When it is killed, the kernel ends
+every process below it and takes away the mounts, interfaces and iptables rules of its namespaces. It imports nothing of
+the project.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Container images as archives in the OCI image layout, written without a container tool: one layer and a configuration."""
+"""Container images as archives in the OCI image layout, written without a container tool: of one layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Runtime:
 
 
 def full_name(tag: str) -> str:
-    """The name under which the kubelet asks for a tag: "a/b" is docker.io/a/b:latest, "b" docker.io/library/b:latest."""
+    """The name by which the kubelet asks for a tag: "a/b" is docker.io/a/b:latest, "b" docker.io/library/b:latest."""
     registry, slash, rest = tag.partition("/")
     named = slash and ("." in registry or ":" in registry or registry == "localhost")
     if not named:
@@ -56,6 +56,7 @@ def configuration_of(layer_digest: str, runtime: Runtime) -> dict[str, Any]:
         "os": "linux",
         "config": settings,
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+        "history": [{"created_by": "tests/cluster"}],  # one a layer, or nothing can be built upon the image
     }
 
 
