@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from tests.cluster import builds, configuration, doctor, images, kind, node
+from tests.cluster import bases, builds, configuration, doctor, images, kind, node
 from tests.cluster.cache import locked
 from tests.cluster.steps import ClusterError, step
 
@@ -96,10 +96,10 @@ def load(tags: list[str]) -> None:
 
 def base_image(tag: str, suite: str) -> None:
     if kind.is_chosen():
-        kind.base_image(tag, images.SUITES[suite])
+        kind.base_image(tag, bases.SUITES[suite])
         return
     doctor.require(doctor.IMAGE_NEEDS)
-    images.base_image(tag, suite)
+    bases.base_image(tag, suite)
 
 
 def build_image(tag: str, file: Path, context: Path, arguments: list[str]) -> None:
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="say what is missing on this machine, and how to install it")
     base = commands.add_parser("base-image", help="make the base image that stands for python:VERSION-slim")
     base.add_argument("tag", metavar="TAG")
-    base.add_argument("--suite", choices=sorted(images.SUITES), default="trixie", help="the Debian release (trixie)")
+    base.add_argument("--suite", choices=sorted(bases.SUITES), default="trixie", help="the Debian release (trixie)")
     image = commands.add_parser("build-image", help="build a Dockerfile, unless the cache has the same content built")
     image.add_argument("tag", metavar="TAG")
     image.add_argument("--file", type=Path, required=True, metavar="DOCKERFILE")

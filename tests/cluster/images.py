@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from tests.cluster import builds, configuration, dockerignore, node, oci
 from tests.cluster.cache import appearing, cache_folder, file_parts, key_of, locked
 from tests.cluster.steps import ClusterError, run, step
 
-SUITES = {"trixie": "python:3.13-slim", "bookworm": "python:3.11-slim"}  # the suite, and the image it stands for
-BASE_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
-BASE_RECIPE = "2"  # counts up when base_root makes something else of the same inputs
-OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
-CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# What documents, translates or caches, and what the build left in the tree.
-NOT_IN_BASE = (
-    *("dev", "proc", "sys", "run", "tmp", "var/cache", "var/log", "var/lib/apt/lists"),
-    *("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian"),
-    *("etc/resolv.conf", "etc/hostname", "etc/machine-id"),
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Chroot isolation needs no privilege that a sandboxed machine may lack; --layers keeps each step for the next build.
+BUILD_OPTIONS = (
+    *("--isolation", "chroot", "--network", "host", "--pull-never"),
+    *("--layers", "--force-rm", "--format", "oci"),
 )
 
 
@@ -84,105 +78,34 @@ def load_pause() -> None:
     import_archive(archive_of(key))
 
 
-def base_image(tag: str, suite: str) -> None:
-    """A Debian with Python, pip and this machine's certificates and pip settings: it stands for python:VERSION-slim."""
-    certificates = sorted(OWN_CERTIFICATES.glob("*.crt"))
-    pip_conf = pip_settings(machine_pip_settings())
-    recipe = [BASE_RECIPE, suite, *BASE_PACKAGES, *NOT_IN_BASE, pip_conf, oci.full_name(tag)]
-    key = key_of([*recipe, *file_parts(OWN_CERTIFICATES, certificates)])
-    with locked(cache_folder() / "images.lock"):
-        if archive_of(key).exists():
-            print(f"{tag} is in the cache")
-        else:
-            with step(f"building {tag} from Debian {suite} (about a minute)"), appearing(archive_of(key)) as archive:
-                with tempfile.TemporaryDirectory(prefix="base-", dir=images_folder()) as place:
-                    root, layer = Path(place, "root"), Path(place, "layer.tar")
-                    base_root(root, suite, certificates, pip_conf)
-                    write_layer(layer, root)
-                    oci.write_archive(archive, oci.full_name(tag), layer, oci.Runtime(command=("python3",)))
-        point_tag(tag, key)
-
-
-def machine_pip_settings() -> dict[str, str]:
-    """pip's own settings of this machine, from its files and its environment: {"global.index-url": …}."""
-    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    settings = {}
-    for line in told.stdout.splitlines():
-        name, equals, value = line.partition("=")
-        if equals:
-            settings[name] = value.strip().strip("'\"")
-    return settings
-
-
-def pip_settings(machine: dict[str, str]) -> str:
-    """The image's pip.conf: where this machine's pip looks for packages, with the image's own certificate bundle."""
-    found = {name.split(".")[-1]: value for name, value in machine.items()}
-    lines = [f"{name} = {found[name]}" for name in ("index-url", "extra-index-url", "trusted-host") if name in found]
-    if "cert" in found:
-        lines.append(f"cert = {CA_BUNDLE}")
-    return "\n".join(["[global]", "disable-pip-version-check = true", "root-user-action = ignore", *lines, ""])
-
-
-def base_root(root: Path, suite: str, certificates: list[Path], pip_conf: str) -> None:
-    """The base image's file system, below this folder."""
-    mirror = [
-        line for line in run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian"]).split() if line
-    ]
-    packages = ",".join(BASE_PACKAGES)
-    run(["debootstrap", "--variant=minbase", f"--include={packages}", suite, root, *mirror[:1]])
-    for certificate in certificates:
-        shutil.copy(certificate, root / OWN_CERTIFICATES.relative_to("/"))
-    run(["chroot", root, "update-ca-certificates"])
-    (root / "etc/pip.conf").write_text(pip_conf)
-    for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
-        marker.unlink()  # as in the image that this one stands for, pip may install for the whole system
-    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-
-
-def write_layer(layer: Path, root: Path) -> None:
-    """The tree as a layer, without what no container needs; the folders themselves stay."""
-
-    def kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        name = entry.name.removeprefix("./")
-        if any(name == left or name.startswith(f"{left}/") for left in NOT_IN_BASE):
-            return entry if entry.isdir() and name in NOT_IN_BASE else None
-        return entry
-
-    with tarfile.open(layer, "w") as tar:
-        tar.add(root, ".", filter=kept)
-
-
 def build_image(tag: str, file: Path, context: Path, arguments: list[str]) -> None:
     """Builds a Dockerfile with buildah, unless the same content was built before."""
     ignore = ignore_file(file, context)
     bases = used_bases(file.read_text(), arguments, tagged_keys())
-    key = image_key(
-        tag, file, context, ignore, [*arguments, *(f"{name}={base}" for name, base in sorted(bases.items()))]
-    )
+    settings = [*arguments, *(f"{name}={base}" for name, base in sorted(bases.items()))]
+    key = image_key(tag, file, context, ignore, settings)
+    options = [part for argument in arguments for part in ("--build-arg", argument)]
+    if ignore:
+        options += ["--ignorefile", str(ignore)]
+
+    def make(archive: Path) -> None:
+        for name, base in bases.items():
+            pull(name, base)
+        name = oci.full_name(tag)
+        buildah("build", *BUILD_OPTIONS, "--tag", name, "--file", str(file), *options, str(context))
+        buildah("push", "--disable-compression", name, f"oci-archive:{archive}:{name}")
+
+    keep(tag, key, make, f"building {tag}")
+
+
+def keep(tag: str, key: str, make: Callable[[Path], None], title: str) -> None:
+    """Has the archive of this key made, if the cache does not hold it, and makes it the tag's newest."""
     with locked(cache_folder() / "images.lock"):
         if archive_of(key).exists():
             print(f"{tag} is in the cache")
         else:
-            with step(f"building {tag}"), appearing(archive_of(key)) as archive:
-                for name, base in bases.items():
-                    pull(name, base)
-                options = [part for argument in arguments for part in ("--build-arg", argument)]
-                ignoring = ["--ignorefile", str(ignore)] if ignore else []
-                built = oci.full_name(tag)
-                building = (
-                    "build",
-                    "--isolation",
-                    "chroot",
-                    "--network",
-                    "host",
-                    "--pull-never",
-                    "--layers",
-                    "--force-rm",
-                    "--format",
-                    "oci",
-                )
-                buildah(*building, "--tag", built, "--file", str(file), *ignoring, *options, str(context))
-                buildah("push", "--disable-compression", built, f"oci-archive:{archive}:{built}")
+            with step(title), appearing(archive_of(key)) as archive:
+                make(archive)
         point_tag(tag, key)
 
 
