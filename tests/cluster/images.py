@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -19,6 +20,7 @@ from tests.cluster.steps import ClusterError, run, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+KEPT_SECONDS = 24 * 3600.0  # an untagged archive: another checkout may want it again
 # Chroot isolation needs no privilege that a sandboxed machine may lack; --layers keeps each step for the next build.
 BUILD_OPTIONS = (
     *("--isolation", "chroot", "--network", "host", "--pull-never"),
@@ -102,11 +104,21 @@ def keep(tag: str, key: str, make: Callable[[Path], None], title: str) -> None:
     """Has the archive of this key made, if the cache does not hold it, and makes it the tag's newest."""
     with locked(cache_folder() / "images.lock"):
         if archive_of(key).exists():
+            archive_of(key).touch()
             print(f"{tag} is in the cache")
         else:
             with step(title), appearing(archive_of(key)) as archive:
                 make(archive)
         point_tag(tag, key)
+        forget_unused(time.time())
+
+
+def forget_unused(now: float) -> None:
+    """Removes the archives that are no tag's newest and that nobody asked for lately."""
+    kept = set(tagged_keys().values())
+    for archive in images_folder().glob("*.tar"):
+        if archive.stem not in kept and archive.stat().st_mtime < now - KEPT_SECONDS:
+            archive.unlink()
 
 
 def ignore_file(file: Path, context: Path) -> Path | None:
@@ -129,12 +141,13 @@ def image_key(tag: str, file: Path, context: Path, ignore: Path | None, settings
 
 
 def buildah(*arguments: str) -> str:
-    """buildah with a store of its own, below the cache."""
+    """buildah with a store of its own below the cache; its mounts go with its mount namespace when it ends."""
     store = cache_folder() / "buildah"
     store.mkdir(parents=True, exist_ok=True)
     driver = os.environ.get("STORAGE_DRIVER", "overlay")
-    places = ("--root", str(store / driver), "--runroot", str(store / f"{driver}-run"), "--storage-driver", driver)
-    return run(["buildah", *places, *arguments], environment={**os.environ, "BUILDAH_ISOLATION": "chroot"})
+    with tempfile.TemporaryDirectory(prefix="run-", dir=store) as mounted_now:
+        places = ("--root", store / driver, "--runroot", mounted_now, "--storage-driver", driver)
+        return run(["unshare", "--mount", "buildah", *places, *arguments])
 
 
 def pull(name: str, key: str) -> None:

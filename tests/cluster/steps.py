@@ -34,18 +34,22 @@ def run(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    text: str | None = None,
 ) -> str:
     """Runs a program to its end and returns what it printed; ClusterError with its last lines if it failed."""
-    finished = subprocess.run(
-        [str(part) for part in argv],
-        cwd=folder,
-        env=environment,
-        input=text if text is not None else "",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        finished = subprocess.run(
+            [str(part) for part in argv],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise ClusterError(
+            f"{error.filename} is not on this machine: cluster.py doctor tells what is missing"
+        ) from error
     if finished.returncode != 0:
         told = "\n".join((finished.stdout + finished.stderr).strip().splitlines()[-25:])
         raise ClusterError(f"{' '.join(map(str, argv))}\nended with {finished.returncode}:\n{told}")
