@@ -1,0 +1,71 @@
+"""The package store: code packages (zip archives) by their SHA-256, in a JetStream object-store bucket."""
+
+import asyncio
+import hashlib
+from typing import Self
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.errors import BucketNotFoundError, NotFoundError
+from nats.js.object_store import ObjectStore
+
+from funclet.adapters.jetstream import unavailable_when_unreachable
+from funclet.errors import Unavailable
+
+BUCKET = "funclet-packages"
+
+TRANSFER_TIMEOUT_SECONDS = 60.0
+"""For one whole package (250 MiB unpacked at most): nats-py waits without an end when its server goes in the middle."""
+
+
+class PackageStore:
+    """Code packages by digest. A package never changes, so one that is there needs no second upload."""
+
+    def __init__(self, bucket: ObjectStore) -> None:
+        self._bucket = bucket
+
+    @classmethod
+    async def open(cls, connection: Client) -> Self:
+        """The store behind this connection; its bucket is made when it is missing."""
+        with unavailable_when_unreachable():
+            return cls(await _open_bucket(connection.jetstream()))
+
+    async def put(self, data: bytes) -> str:
+        """Keeps a package and returns its SHA-256 in lower-case hexadecimal digits."""
+        digest = hashlib.sha256(data).hexdigest()
+        if not await self.has(digest):
+            with unavailable_when_unreachable():
+                async with asyncio.timeout(TRANSFER_TIMEOUT_SECONDS):
+                    await self._bucket.put(digest, data)
+        return digest
+
+    async def get(self, sha256: str) -> bytes:
+        """The package of this digest. Raises Unavailable when it is not there (yet) or is damaged."""
+        try:
+            with unavailable_when_unreachable():
+                async with asyncio.timeout(TRANSFER_TIMEOUT_SECONDS):
+                    data = bytes((await self._bucket.get(sha256)).data or b"")
+        except Unavailable as error:
+            if isinstance(error.__cause__, NotFoundError):
+                raise Unavailable(f"code package {sha256} is not in the store", reason="PackageNotFound") from error
+            raise
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Unavailable(f"code package {sha256} is damaged in the store", reason="PackageDamaged")
+        return data
+
+    async def has(self, sha256: str) -> bool:
+        """Whether this package is there."""
+        with unavailable_when_unreachable():
+            try:
+                await self._bucket.get_info(sha256)
+            except NotFoundError:
+                return False
+        return True
+
+
+async def _open_bucket(jetstream: JetStreamContext) -> ObjectStore:
+    try:
+        return await jetstream.object_store(BUCKET)
+    except (BucketNotFoundError, NotFoundError):
+        # Two roles may do this at once: creating the same stream twice is no error for JetStream.
+        return await jetstream.create_object_store(BUCKET)
