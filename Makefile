@@ -1,0 +1,99 @@
+# `make help` is the manual.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+CLUSTER := $(PYTHON) tests/cluster/cluster.py
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+
+build/tools/bin/uv:
+	@echo "Installing uv into build/tools"
+	@$(PYTHON) -m venv build/tools
+	@build/tools/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/installed: requirements-dev.lock pyproject.toml build/tools/bin/uv
+	@echo "Installing Funclet and its tools into .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@build/tools/bin/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	@build/tools/bin/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: setup
+setup: .venv/installed ## Install Funclet and its tools into .venv
+
+.PHONY: demo
+demo: setup ## Start the hello example without a cluster and watch it scale from zero and back
+	@$(BIN)/python scripts/demo.py
+
+.PHONY: check
+check: setup ## The fast gate: format, lint, types, import contracts, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit tests/cluster
+
+.PHONY: verify
+verify: setup ## Generate again what is generated, and fail if it differs from what is committed
+	scripts/generate
+	git diff --exit-code -- crds helm/funclet
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: test-local
+test-local: setup ## Adapters against real servers, the runtime, and the end-to-end tests in local mode
+	$(BIN)/pytest tests/adapters tests/runtime
+	FUNCLET_E2E=local $(BIN)/pytest tests/e2e
+
+.PHONY: test-cluster
+test-cluster: setup cluster-install ## The tests that need Kubernetes: CRDs, chart, end to end
+	export KUBECONFIG=$(CURDIR)/build/kubeconfig; \
+	$(BIN)/pytest tests/crd tests/chart; \
+	FUNCLET_E2E=cluster $(BIN)/pytest tests/e2e
+
+.PHONY: test
+test: ## Everything: check, verify, local tests, and the tests on a real Kubernetes
+	$(MAKE) check
+	$(MAKE) verify
+	$(MAKE) test-local
+	$(MAKE) test-cluster || { $(MAKE) cluster-down; exit 1; }
+	$(MAKE) cluster-down
+
+.PHONY: bench
+bench: setup ## Print the figures of the warm path and what they were measured against
+	$(BIN)/python benchmarks/gateway_cpu.py
+	$(BIN)/python benchmarks/instance_cpu.py
+
+.PHONY: cluster-up
+cluster-up: ## Start a real one-node Kubernetes on this machine and write build/kubeconfig
+	@$(CLUSTER) up
+
+.PHONY: cluster-install
+cluster-install: setup cluster-up ## Build the images, bring them into the cluster, install the chart
+	@scripts/cluster-install
+
+.PHONY: cluster-down
+cluster-down: ## End the cluster and leave nothing behind
+	@$(CLUSTER) down
+
+.PHONY: doctor
+doctor: ## Say what this machine lacks for running the cluster
+	@$(CLUSTER) doctor
+
+.PHONY: lock
+lock: build/tools/bin/uv ## Choose the newest allowed versions of all dependencies
+	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
+		pyproject.toml -o requirements.lock
+	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
+		--extra dev pyproject.toml -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## Remove what was built in this checkout
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,16 @@
+"""The command line: `funclet local` runs functions without a cluster, `funclet invoke` calls one."""
+
+import click
+
+from funclet.cli.invoke import invoke
+from funclet.cli.run_local import local
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="funclet")
+def main() -> None:
+    """AWS-Lambda-style functions on Kubernetes, and on your own machine."""
+
+
+main.add_command(local)
+main.add_command(invoke)

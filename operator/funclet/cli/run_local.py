@@ -1,0 +1,31 @@
+"""`funclet local`: all roles in one process."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from funclet.errors import FuncletError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--nats", "nats_url", default=None, help="URL of a NATS server with JetStream. Default: start one.")
+@click.option("--pool-size", default=1, show_default=True, help="Generic instances kept warm for each runtime.")
+def local(paths: tuple[Path, ...], port: int, nats_url: str | None, pool_size: int) -> None:
+    """Run the Functions and Triggers of PATHS (YAML files or folders) on this machine, without a cluster.
+
+    A changed handler or YAML file is live at the next call. Ctrl-C ends everything.
+    """
+    from funclet.local.house import LocalSettings, run  # the roles are loaded only when they are wanted
+
+    settings = LocalSettings(paths=list(paths), port=port, nats_url=nats_url, pool_size=pool_size)
+    try:
+        asyncio.run(run(settings))
+    except KeyboardInterrupt:
+        click.echo("Funclet has ended.", err=True)
+    except (FuncletError, OSError) as error:
+        click.echo(f"funclet local: {error}", err=True)
+        sys.exit(1)
