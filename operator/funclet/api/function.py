@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, ResourceName, rule, rules
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
 
@@ -21,7 +21,7 @@ VariableName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$", max_leng
 class KeyReference(ApiModel):
     """A key of a ConfigMap or Secret in the Function's namespace."""
 
-    name: ResourceName | Annotated[str, Field(max_length=253)] = Field(description="Name of the object.")
+    name: str = Field(min_length=1, max_length=253, description="Name of the object.")
     key: str = Field(min_length=1, max_length=253, description="The key inside it.")
 
 

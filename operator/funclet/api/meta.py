@@ -1,14 +1,14 @@
 """What every resource shares: the group, the metadata that Funclet reads, conditions, and the base of all API types."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "funclet.dev"
 VERSION = "v1"
-API_VERSION = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "funclet.dev/v1"
 
 ResourceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """A DNS label (RFC 1123)."""

@@ -1,0 +1,278 @@
+"""Resources of a folder of YAML files: what `funclet local` has in place of a Kubernetes API server."""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from funclet.adapters.code_directory import directory_mark, is_code
+from funclet.adapters.manifests import Manifest, read_manifests
+from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, ResourceEvent, SecretData
+from funclet.errors import Conflict
+
+CODE_ANNOTATION = "funclet.dev/code"
+"""Changes when a file of code.directory does, so that control resolves the function anew."""
+
+DEBOUNCE_MS = 20
+"""An editor's rename and write are one change; a person does not notice the wait."""
+
+LOOK_AGAIN_MS = 1000
+"""Files are looked at this often besides: a change in the moment in which watches are set up is found then."""
+
+Identity = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A resource as it is served, and the content that it was made from."""
+
+    file: Path
+    content: dict[str, Any]
+    resource: dict[str, Any]
+
+
+class FileResources:
+    """The protocol Resources over YAML files. `run()` follows the files; `on_problem` hears of each mistake once."""
+
+    def __init__(self, paths: Iterable[str | Path], on_problem: Callable[[str], None] = lambda _: None) -> None:
+        self._paths = [Path(path) for path in paths]
+        self._on_problem = on_problem
+        self._reported: set[str] = set()
+        self._stored: dict[Identity, _Stored] = {}
+        self._read: dict[Path, tuple[tuple[int, int], list[Manifest]]] = {}
+        self._queues: dict[str, list[asyncio.Queue[ResourceEvent]]] = {}
+        self._version = 0
+        self._loaded = False
+        self._folders: frozenset[Path] = frozenset()
+        self._folders_changed = asyncio.Event()
+
+    def load(self) -> None:
+        """Read what changed since the last time, and tell the watches."""
+        self._loaded = True
+        manifests = [manifest for file in self._files() for manifest in self._manifests(file)]
+        self._report(problem for manifest in manifests for problem in manifest.problems)
+        wanted = self._first_of_each(manifests)
+        for identity in self._stored.keys() - wanted.keys() - self._kept(manifests):
+            self._delete(identity)
+        for identity, manifest in wanted.items():
+            self._upsert(identity, manifest)
+        self._note_folders()
+
+    async def run(self) -> None:
+        """Follow the files and the folders of code for ever."""
+        self.load()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_files())
+            group.create_task(self._follow_folders())
+
+    async def watch(self, kind: str, *, label_selector: str = "") -> AsyncIterator[ResourceEvent]:
+        """Follow all objects of a kind. Labels are not selected by: local mode has no pods, which alone are."""
+        if not self._loaded:
+            self.load()
+        queue: asyncio.Queue[ResourceEvent] = asyncio.Queue()
+        for (stored_kind, _), stored in self._stored.items():
+            if stored_kind == kind:
+                queue.put_nowait(ResourceEvent(UPSERTED, stored.resource))
+        queue.put_nowait(ResourceEvent(SYNCED))
+        self._queues.setdefault(kind, []).append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues[kind].remove(queue)
+
+    async def patch_status(
+        self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
+    ) -> None:
+        """Set fields of the status, in memory. Each owner sets all of its fields each time."""
+        identity = (kind, f"{namespace}/{name}")
+        stored = self._stored.get(identity)
+        if stored is None:
+            raise Conflict(f"{kind} {namespace}/{name} is gone", reason="NotFound")
+        metadata = {**stored.resource["metadata"], "resourceVersion": self._next_version()}
+        merged = {**stored.resource.get("status", {}), **status}
+        self._store(
+            identity, _Stored(stored.file, stored.content, {**stored.resource, "metadata": metadata, "status": merged})
+        )
+
+    async def find_secret(self, namespace: str, name: str) -> SecretData | None:
+        """The Secret of the files."""
+        stored = self._stored.get(("Secret", f"{namespace}/{name}"))
+        if stored is None:
+            return None
+        plain = {key: value.encode() for key, value in (stored.content.get("stringData") or {}).items()}
+        return SecretData(
+            {**_decoded(stored.content.get("data")), **plain}, stored.resource["metadata"]["resourceVersion"]
+        )
+
+    async def find_config_map(self, namespace: str, name: str) -> ConfigMapData | None:
+        """The ConfigMap of the files."""
+        stored = self._stored.get(("ConfigMap", f"{namespace}/{name}"))
+        if stored is None:
+            return None
+        binary = _decoded(stored.content.get("binaryData"))
+        return ConfigMapData(stored.content.get("data") or {}, binary, stored.resource["metadata"]["resourceVersion"])
+
+    def _files(self) -> list[Path]:
+        """The YAML files: those named, and those directly in the folders named, as kubectl apply takes them."""
+        files: list[Path] = []
+        for path in self._paths:
+            files += sorted(f for f in path.iterdir() if _is_yaml(f)) if path.is_dir() else [path]
+        return files
+
+    def _manifests(self, file: Path) -> list[Manifest]:
+        """The documents of a file, from memory as long as the file is the same."""
+        try:
+            stat = file.stat()
+            mark = (stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            mark = (0, 0)
+        before = self._read.get(file)
+        if before is None or before[0] != mark:
+            self._read[file] = before = (mark, read_manifests(file))
+        return before[1]
+
+    def _report(self, problems: Iterable[str]) -> None:
+        now = list(dict.fromkeys(problems))
+        for problem in now:
+            if problem not in self._reported:
+                self._on_problem(problem)
+        self._reported = set(now)
+
+    def _first_of_each(self, manifests: list[Manifest]) -> dict[Identity, Manifest]:
+        wanted: dict[Identity, Manifest] = {}
+        for manifest in manifests:
+            if not manifest.problems and wanted.setdefault(manifest.identity, manifest) is not manifest:
+                first = wanted[manifest.identity].file
+                title = f"{manifest.kind}/{manifest.name}"
+                problem = f"{manifest.file}:{manifest.line}: {title}: ignored: it is in {first} already"
+                if problem not in self._reported:
+                    self._on_problem(problem)
+                self._reported.add(problem)
+        return wanted
+
+    def _kept(self, manifests: list[Manifest]) -> set[Identity]:
+        """What stays although its document is wrong now: by name, or all of a file where a name can't be read."""
+        wrong = [manifest for manifest in manifests if manifest.problems]
+        unreadable = {manifest.file for manifest in wrong if not manifest.name and manifest.file.exists()}
+        named = {manifest.identity for manifest in wrong}
+        return named | {identity for identity, stored in self._stored.items() if stored.file in unreadable}
+
+    def _delete(self, identity: Identity) -> None:
+        metadata = self._stored.pop(identity).resource["metadata"]
+        gone = {name: metadata[name] for name in ("namespace", "name", "uid")}
+        self._emit(identity[0], ResourceEvent(DELETED, {"metadata": gone}))
+
+    def _upsert(self, identity: Identity, manifest: Manifest) -> None:
+        content = _content(manifest)
+        before = self._stored.get(identity)
+        if before is not None and before.content == content:
+            return
+        self._store(identity, _Stored(manifest.file, content, self._resource(identity, manifest, content, before)))
+
+    def _resource(
+        self, identity: Identity, manifest: Manifest, content: dict[str, Any], before: _Stored | None
+    ) -> dict[str, Any]:
+        """The content with the metadata that an API server would give it; the status stays as it was."""
+        old = before.resource if before else {"metadata": {}}
+        changed = (
+            before is None
+            or before.content.get("spec") != content.get("spec")
+            or _code(before.content) != _code(content)
+        )
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        metadata = {
+            **content["metadata"],
+            "namespace": manifest.namespace,
+            "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{manifest.file.resolve()}#{'/'.join(identity)}")),
+            "generation": old["metadata"].get("generation", 0) + changed,
+            "resourceVersion": self._next_version(),
+            "creationTimestamp": old["metadata"].get("creationTimestamp", now),
+        }
+        status = {"status": old["status"]} if "status" in old else {}
+        public = {name: value for name, value in content.items() if name not in ("data", "stringData", "binaryData")}
+        return {**public, "metadata": metadata, **status}
+
+    def _store(self, identity: Identity, stored: _Stored) -> None:
+        self._stored[identity] = stored
+        self._emit(identity[0], ResourceEvent(UPSERTED, stored.resource))
+
+    def _emit(self, kind: str, event: ResourceEvent) -> None:
+        for queue in self._queues.get(kind, []):
+            queue.put_nowait(event)
+
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+    def _note_folders(self) -> None:
+        found = (_code_folder(stored.content) for stored in self._stored.values())
+        folders = frozenset(folder for folder in found if folder and folder.is_dir())
+        if folders != self._folders:
+            self._folders = folders
+            self._folders_changed.set()
+
+    async def _follow_files(self) -> None:
+        roots = {path if path.is_dir() else path.absolute().parent for path in self._paths}
+        async for _ in awatch(*roots, recursive=False, **_WATCH):
+            self.load()
+
+    async def _follow_folders(self) -> None:
+        while True:
+            if self._folders:
+                await self._follow_these_folders()
+            await self._folders_changed.wait()
+
+    async def _follow_these_folders(self) -> None:
+        self._folders_changed.clear()
+        async for _ in awatch(*self._folders, watch_filter=_is_code_change, stop_event=self._folders_changed, **_WATCH):
+            self.load()
+
+
+_WATCH: dict[str, Any] = {
+    "debounce": DEBOUNCE_MS,
+    "step": DEBOUNCE_MS // 2,
+    "rust_timeout": LOOK_AGAIN_MS,
+    "yield_on_timeout": True,
+}
+
+
+def _is_yaml(file: Path) -> bool:
+    return file.suffix in (".yaml", ".yml") and not file.name.startswith(".") and file.is_file()
+
+
+def _is_code_change(_: Any, path: str) -> bool:
+    return is_code(Path(Path(path).name)) and "__pycache__" not in path
+
+
+def _content(manifest: Manifest) -> dict[str, Any]:
+    """The resource with its folder of code made absolute, and an annotation that tells the folder's state."""
+    content = {**manifest.resource, "metadata": dict(manifest.resource["metadata"])}
+    folder = _code_folder(content)
+    if folder is None:
+        return content
+    folder = (manifest.file.parent / folder).resolve()
+    content["spec"] = {**content["spec"], "code": {"directory": str(folder)}}
+    annotations = {**(content["metadata"].get("annotations") or {}), CODE_ANNOTATION: directory_mark(folder)}
+    content["metadata"]["annotations"] = annotations
+    return content
+
+
+def _code_folder(content: dict[str, Any]) -> Path | None:
+    directory = content.get("spec", {}).get("code", {}).get("directory")
+    return Path(directory) if directory else None
+
+
+def _code(content: dict[str, Any]) -> str | None:
+    annotations: dict[str, str] = content["metadata"].get("annotations") or {}
+    return annotations.get(CODE_ANNOTATION)
+
+
+def _decoded(values: dict[str, str] | None) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in (values or {}).items()}

@@ -1,0 +1,83 @@
+"""What every role knows of resources: one protocol, for the Kubernetes API and for a folder of YAML files."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class EventType(StrEnum):
+    """What a watch says. SYNCED comes once, after all that existed when the watch began."""
+
+    UPSERTED = "UPSERTED"
+    DELETED = "DELETED"
+    SYNCED = "SYNCED"
+
+
+UPSERTED, DELETED, SYNCED = EventType.UPSERTED, EventType.DELETED, EventType.SYNCED
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceEvent:
+    """One step of a watch. A DELETED object holds metadata alone (name, namespace, uid); SYNCED holds nothing."""
+
+    type: EventType
+    object: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """`namespace/name` of the object."""
+        return object_key(self.object)
+
+
+def object_key(resource: dict[str, Any]) -> str:
+    """`namespace/name` of a resource in its wire form."""
+    metadata = resource.get("metadata", {})
+    return f"{metadata.get('namespace', 'default')}/{metadata.get('name', '')}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Namespace and name of a key."""
+    namespace, _, name = key.partition("/")
+    return namespace, name
+
+
+@dataclass(frozen=True, slots=True)
+class SecretData:
+    """A Secret's values, decoded. They never appear in a representation, and so in no log."""
+
+    data: dict[str, bytes] = field(repr=False)
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapData:
+    """A ConfigMap's values; `binary_data` is decoded."""
+
+    data: dict[str, str] = field(repr=False)
+    binary_data: dict[str, bytes] = field(repr=False)
+    resource_version: str
+
+
+class Resources(Protocol):
+    """Where the roles read resources from, and where control writes their status to."""
+
+    def watch(self, kind: str, *, label_selector: str = "") -> AsyncIterator[ResourceEvent]:
+        """Follow all objects of a kind, for ever: what exists, SYNCED, then every change. Failures are retried inside.
+
+        Secrets and ConfigMaps come as metadata alone.
+        """
+
+    async def patch_status(
+        self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
+    ) -> None:
+        """Set the fields of the status that belong to `owner`; fields of other owners stay.
+
+        Raises Conflict with the reason NotFound when the object is gone, and Unavailable when the API is.
+        """
+
+    async def find_secret(self, namespace: str, name: str) -> SecretData | None:
+        """The Secret, or None when there is none of that name."""
+
+    async def find_config_map(self, namespace: str, name: str) -> ConfigMapData | None:
+        """The ConfigMap, or None when there is none of that name."""
