@@ -1,0 +1,148 @@
+"""`funclet local`: the cluster's roles in one process, with processes for pods and YAML files for the Kubernetes API.
+
+The roles speak to each other over loopback exactly as they do in a cluster, so what works here works there.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from funclet.adapters import jetstream
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.files import FileResources
+from funclet.adapters.gateway_client import GatewayClient
+from funclet.adapters.health import HealthServer
+from funclet.adapters.instances.processes import ProcessBackend
+from funclet.adapters.nats_server import NatsServer
+from funclet.adapters.packages import PackageStore
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.control.reconciler import Reconciler
+from funclet.events.role import Events
+from funclet.events.settings import EventsSettings
+from funclet.gateway.role import Gateway
+from funclet.gateway.settings import GatewaySettings
+from funclet.local.report import Report
+from funclet.local.streams import StreamKeeper
+from funclet.scaler.role import Scaler
+from funclet.scaler.settings import ScalerSettings
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """What the command line says."""
+
+    paths: list[Path]
+    port: int = 8080
+    """0 takes a free one."""
+    nats_url: str | None = None
+    """None: a server of our own, whose store is gone with it."""
+    pool_size: int = 1
+
+
+def find_agent() -> Path:
+    """The agent's folder: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_agent" / "funclet_agent"
+    return installed if installed.exists() else package.parent.parent / "runtime-image" / "funclet_agent"
+
+
+async def run(settings: LocalSettings) -> None:
+    """Run until SIGINT or SIGTERM, then end everything in order. Raises FuncletError or OSError when it cannot start."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    async with contextlib.AsyncExitStack() as house:
+        await _furnish(house, settings)
+        await stopped.wait()
+
+
+async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) -> None:
+    """Start every role, the ones that others need first; the stack stops them the other way round."""
+    report = Report()
+    token = secrets.token_hex(16)
+    folder = Path(house.enter_context(tempfile.TemporaryDirectory(prefix="funclet-", ignore_cleanup_errors=True)))
+
+    nats_url = settings.nats_url or await _start_nats(house, folder / "jetstream")
+    nats = await jetstream.connect(nats_url, "funclet-local")
+    house.push_async_callback(nats.close)
+    packages = await PackageStore.open(nats)
+
+    resources = FileResources(settings.paths, on_problem=report.problem)
+    catalog = Catalog(resources)
+    report.follow(catalog)
+    StreamKeeper(nats.jetstream(), report).follow(catalog)
+    reconciler = Reconciler(resources, packages)
+
+    instances = folder / "instances"
+    instances.mkdir()
+    backend = ProcessBackend(find_agent(), on_log=report.log_line, root=instances)
+    house.push_async_callback(backend.close)
+    scaler = Scaler(
+        ScalerSettings(
+            port=0, internal_token=token, instance_secret=secrets.token_hex(32), warm_pool_size=settings.pool_size
+        ),
+        catalog, backend, packages, resources,
+    )  # fmt: skip
+    await _start(house, scaler.start, scaler.stop)
+
+    scaler_url = f"http://{HOST}:{scaler.port}"
+    gateway_feed = _scaler_client(house, scaler_url, token, "gateway-local")
+    gateway = Gateway(GatewaySettings(port=settings.port, internal_token=token), catalog, gateway_feed, host=HOST)
+    await _start(house, gateway.start, gateway.stop)
+
+    url = f"http://{HOST}:{gateway.port}"
+    invoker = GatewayClient(url, token)
+    house.push_async_callback(invoker.close)
+    events_feed = _scaler_client(house, scaler_url, token, "events-local")
+    events = Events(EventsSettings(internal_token=token), catalog, nats, invoker, events_feed)
+    await _start(house, events.start, events.stop)
+
+    health = HealthServer(0, host=HOST)
+    await _start(house, health.start, health.stop)
+
+    _in_background(house, catalog.run())
+    _in_background(house, reconciler.follow())
+    await catalog.synced()
+    print(f"Funclet is listening on {url}", flush=True)
+    print(f"JetStream is at {nats_url}", flush=True)
+    print(f"Metrics are at http://{HOST}:{health.port}/metrics", flush=True)
+
+
+async def _start_nats(house: contextlib.AsyncExitStack, store: Path) -> str:
+    server = NatsServer(store)
+    await _start(house, server.start, server.stop)
+    return server.url
+
+
+def _scaler_client(house: contextlib.AsyncExitStack, url: str, token: str, reporter: str) -> ScalerClient:
+    client = ScalerClient(url, token, reporter)
+    house.push_async_callback(client.close)
+    return client
+
+
+async def _start(
+    house: contextlib.AsyncExitStack, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
+) -> None:
+    await start()
+    house.push_async_callback(stop)
+
+
+def _in_background(house: contextlib.AsyncExitStack, work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+
+    async def end() -> None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    house.push_async_callback(end)

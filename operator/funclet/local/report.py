@@ -1,0 +1,60 @@
+"""What `funclet local` says to the person in front of it, on standard error: problems, changes, log lines."""
+
+import shutil
+import sys
+
+import click
+
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.instances.processes import find_interpreter
+from funclet.api.trigger import Trigger
+from funclet.core.revision import Revision
+
+
+class Report:
+    """Tells each thing once, in one line."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._colour = sys.stderr.isatty() and shutil.get_terminal_size().columns > 0
+
+    def problem(self, text: str) -> None:
+        """A file that is wrong: where, and what must hold."""
+        self._say(text, "red")
+
+    def note(self, text: str) -> None:
+        """Something that a user may want to know, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._say(text, "yellow")
+
+    def log_line(self, instance: str, line: str) -> None:
+        """A line that an instance wrote."""
+        self._say(f"{instance} | {line}", None)
+
+    def follow(self, catalog: Catalog) -> None:
+        """Tell of every change of Functions and Triggers."""
+        catalog.on_function(self._function_changed)
+        catalog.on_trigger(self._trigger_changed)
+
+    def _function_changed(self, key: str, revision: Revision | None) -> None:
+        if revision is None:
+            self._say(f"Function {key} is gone", "yellow")
+            return
+        interpreter, exact = find_interpreter(revision.runtime)
+        if not exact:
+            self.note(f"{revision.runtime} is not on this machine: {interpreter} takes its place")
+        self._say(f"Function {key} is ready (revision {revision.revision})", "green")
+
+    def _trigger_changed(self, key: str, trigger: Trigger | None) -> None:
+        if trigger is None:
+            self._say(f"Trigger {key} is gone", "yellow")
+            return
+        for condition in trigger.status.conditions:
+            if condition.type == "Ready":
+                ready = condition.status == "True"
+                text = "is ready" if ready else f"is not ready: {condition.reason}: {condition.message}"
+                self._say(f"Trigger {key} {text}", "green" if ready else "red")
+
+    def _say(self, text: str, colour: str | None) -> None:
+        click.echo(click.style(text, fg=colour) if self._colour and colour else text, err=True)
