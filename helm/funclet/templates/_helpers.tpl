@@ -95,8 +95,10 @@ tolerations:
   value: {{ .Values.logLevel | quote }}
 - name: FUNCLET_METRICS_PORT
   value: "9090"
+{{- with .Values.watchNamespace }}
 - name: FUNCLET_WATCH_NAMESPACE
-  value: {{ .Values.watchNamespace | quote }}
+  value: {{ . | quote }}
+{{- end }}
 - name: FUNCLET_INTERNAL_TOKEN
   valueFrom:
     secretKeyRef:
@@ -112,6 +114,11 @@ tolerations:
   {{- else }}
   value: {{ .Values.nats.url | default (printf "nats://%s-nats.%s:4222" (include "funclet.fullname" .) .Release.Namespace) | quote }}
   {{- end }}
+{{- end -}}
+
+{{- define "funclet.regionEnv" -}}
+- name: FUNCLET_REGION
+  value: {{ .Values.region | quote }}
 {{- end -}}
 
 {{- define "funclet.scalerUrlEnv" -}}

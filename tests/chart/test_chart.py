@@ -1,0 +1,151 @@
+"""What the chart renders: with its defaults, with every value changed, with zeros, and that it refuses typos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Render = Callable[..., list[dict[str, Any]]]
+    Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = ("control", "scaler", "gateway", "events")
+EVERYTHING = (
+    'image={"repository":"r.example/operator","tag":"t1","pullPolicy":"Always"}',
+    'imagePullSecrets=[{"name":"registry"}]',
+    'watchNamespace="shop"',
+    'region="eu-central-1"',
+    'logLevel="DEBUG"',
+    'runtimes={"python3.11":"r.example/py311:1","python3.13":"r.example/py313:1"}',
+    'control={"replicas":0,"nodeSelector":{"zone":"a"},"tolerations":[{"key":"k","operator":"Exists"}]}',
+    'scaler={"replicas":0,"warmPoolSize":0,"imagePullPolicy":"Never"}',
+    'gateway={"replicas":3,"defaultNamespace":"shop","queueLimit":0,"queueTimeoutSeconds":2.5,'
+    '"service":{"type":"NodePort","port":8000,"nodePort":30080,"annotations":{"a":"b"}}}',
+    'events={"replicas":0,"stopSeconds":0}',
+    'nats={"replicas":1,"image":"nats:2","maxPayload":"1MB","persistence":{"size":"1Gi","storageClassName":"fast"}}',
+    'metrics={"scrapeAnnotations":false,"podMonitor":{"enabled":true,"interval":"5s","labels":{"release":"p"}}}',
+    'networkPolicy={"enabled":true,"natsNamespaces":[{"kubernetes.io/metadata.name":"shop"}]}',
+)
+
+
+def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)
+
+
+def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [o["spec"]["template"]["spec"] for o in objects if o["kind"] in {"Deployment", "StatefulSet"}]
+
+
+def test_lint_finds_nothing(helm: Helm) -> None:
+    linted = helm("lint", "--strict")
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize("settings", [(), EVERYTHING], ids=["defaults", "everything"])
+def test_every_pod_is_restricted_and_states_its_needs(render: Render, settings: tuple[str, ...]) -> None:
+    for pod in pods(render(*settings)):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("gateway.replcas=1", "replcas"),
+        ('logLevel="LOUD"', "logLevel"),
+        ("scaler.replicas=2", "replicas"),
+        ("gateway.service.nodePort=80", "nodePort"),
+        ('nats.url="10.0.0.1:4222"', "url"),
+        ("surprise=true", "surprise"),
+    ],
+)
+def test_the_schema_refuses(helm: Helm, setting: str, complaint: str) -> None:
+    refused = helm("template", "--set-json", setting)
+    assert refused.returncode != 0
+    assert complaint in refused.stderr
+
+
+def test_the_schema_knows_every_value() -> None:
+    schema = json.loads((ROOT / "helm/funclet/values.schema.json").read_text())
+    values = yaml.safe_load((ROOT / "helm/funclet/values.yaml").read_text())
+    assert schema["properties"].keys() - {"global"} == values.keys()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_zero_replicas_is_a_value(render: Render, role: str) -> None:
+    assert named(render(f"{role}.replicas=0"), "Deployment", f"funclet-{role}")["spec"]["replicas"] == 0
+
+
+def test_the_single_writers_are_recreated(render: Render) -> None:
+    objects = render()
+    for role in ("control", "scaler"):
+        assert named(objects, "Deployment", f"funclet-{role}")["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_the_crds_are_the_generated_ones_and_kept_on_uninstall(render: Render) -> None:
+    generated = {file.name: yaml.safe_load(file.read_text()) for file in (ROOT / "crds").glob("*.yaml")}
+    objects = [o for o in render() if o["kind"] == "CustomResourceDefinition"]
+    assert len(objects) == len(generated) == 2
+    for crd in objects:
+        assert crd["metadata"]["annotations"].pop("helm.sh/resource-policy") == "keep"
+    assert {o["metadata"]["name"]: o["spec"] for o in objects} == {
+        o["metadata"]["name"]: o["spec"] for o in generated.values()
+    }
+    assert not [o for o in render("crds.install=false") if o["kind"] == "CustomResourceDefinition"]
+
+
+def test_an_external_nats_replaces_the_charts_own(render: Render) -> None:
+    for setting in ('nats.url="nats://nats.messaging:4222"', 'nats.existingUrlSecret="nats"'):
+        assert not [o for o in render(setting) if o["metadata"]["name"] == "funclet-nats"]
+
+
+def test_rights_stay_in_the_watched_namespace(render: Render) -> None:
+    objects = render('watchNamespace="shop"')
+    bindings = [o for o in objects if o["kind"] == "RoleBinding"]
+    assert {o["metadata"]["name"] for o in bindings} == {f"funclet-{role}" for role in ROLES}
+    assert {o["metadata"]["namespace"] for o in bindings} == {"shop"}
+    assert [o["metadata"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"] == [
+        "funclet-control-discovery"
+    ]
+
+
+@pytest.mark.parametrize("role", ["gateway", "events"])
+def test_the_data_plane_only_reads_functions_and_triggers(render: Render, role: str) -> None:
+    rights = named(render(), "ClusterRole", f"funclet-{role}")["rules"]
+    assert rights == [
+        {"apiGroups": ["funclet.dev"], "resources": ["functions", "triggers"], "verbs": ["get", "list", "watch"]}
+    ]
+
+
+def test_secrets_are_made_unless_given(render: Render) -> None:
+    assert {o["metadata"]["name"] for o in render() if o["kind"] == "Secret"} == {
+        "funclet-internal",
+        "funclet-instances",
+    }
+    given = render('secrets={"existingInternalSecret":"a","existingInstanceSecret":"b"}')
+    assert not [o for o in given if o["kind"] == "Secret"]
+
+
+def test_only_the_scaler_holds_the_instances_secret(render: Render) -> None:
+    holders = [
+        pod["containers"][0]["name"]
+        for pod in pods(render())
+        if any(v["name"] == "FUNCLET_INSTANCE_SECRET" for v in pod["containers"][0].get("env", []))
+    ]
+    assert holders == ["scaler"]

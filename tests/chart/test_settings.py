@@ -1,0 +1,73 @@
+"""The chart's environment and the roles' settings name the same things, and mean the same by them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Render = Callable[..., list[dict[str, Any]]]
+
+ROLES = ("control", "scaler", "gateway", "events")
+OF_THE_PROCESS = {"host", "reporter"}
+"""Not settings of an installation: a pod listens on all its addresses, and names itself after its host name."""
+SECRETS = {"FUNCLET_INTERNAL_TOKEN": "t" * 48, "FUNCLET_INSTANCE_SECRET": "s" * 48}
+
+
+def settings_module(role: str) -> Any:
+    return importlib.import_module(f"funclet.{role}.settings")
+
+
+def settings_model(role: str) -> Any:
+    return getattr(settings_module(role), f"{role.capitalize()}Settings")
+
+
+def read_settings(role: str, given: dict[str, str]) -> Any:
+    read = getattr(settings_model(role), "from_environment", None) or settings_module(role).read_settings
+    return read(given)
+
+
+def environment(objects: list[dict[str, Any]], role: str) -> dict[str, str]:
+    deployment = next(o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"] == f"funclet-{role}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {item["name"]: item.get("value", SECRETS.get(item["name"], "")) for item in container["env"]}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_chart_gives_every_setting_and_no_other(render: Render, role: str) -> None:
+    given = environment(render('watchNamespace="shop"'), role)
+    wanted = {f"FUNCLET_{name.upper()}" for name in settings_model(role).model_fields if name not in OF_THE_PROCESS}
+    assert given.keys() == wanted
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_roles_read_what_the_chart_gives(render: Render, role: str) -> None:
+    settings = read_settings(role, environment(render('watchNamespace="shop"'), role))
+    assert settings.watch_namespace == "shop"
+    assert settings.metrics_port == 9090
+    assert settings.log_level == "INFO"
+
+
+def test_values_reach_their_settings(render: Render) -> None:
+    objects = render(
+        'region="eu-central-1"',
+        'runtimes={"python3.13":"r.example/py313:1"}',
+        'scaler={"warmPoolSize":0,"imagePullPolicy":"Never"}',
+        'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000}}',
+        'nats.url="nats://nats.messaging:4222"',
+    )
+    scaler, gateway, events = (environment(objects, role) for role in ("scaler", "gateway", "events"))
+    assert scaler["FUNCLET_WARM_POOL_SIZE"] == "0"
+    assert json.loads(scaler["FUNCLET_RUNTIME_IMAGES"])["python3.13"] == "r.example/py313:1"
+    assert scaler["FUNCLET_IMAGE_PULL_POLICY"] == "Never"
+    assert gateway["FUNCLET_QUEUE_LIMIT"] == "2000000"
+    assert gateway["FUNCLET_QUEUE_TIMEOUT_SECONDS"] == "2.5"
+    assert gateway["FUNCLET_DEFAULT_NAMESPACE"] == "shop"
+    assert gateway["FUNCLET_REGION"] == events["FUNCLET_REGION"] == "eu-central-1"
+    assert events["FUNCLET_GATEWAY_URL"] == "http://funclet-gateway.funclet:8000"
+    assert {scaler["FUNCLET_NATS_URL"], events["FUNCLET_NATS_URL"]} == {"nats://nats.messaging:4222"}
