@@ -1,0 +1,129 @@
+"""A function's code, from wherever its spec says, as a zip archive."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from funclet.adapters.code_directory import read_directory
+from funclet.adapters.resources import Resources
+from funclet.api.function import Function, KeyReference
+from funclet.core.archive import PACKED_LIMIT_BYTES, check_names, handler_path, pack
+from funclet.errors import InvalidSpec, Unavailable
+
+DOWNLOAD_SECONDS = 120.0
+"""For one whole archive; it is tried again later."""
+
+REDIRECTS = 5
+
+
+class Packages(Protocol):
+    """The package store as control sees it (adapters/packages.py)."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep a package; returns its SHA-256."""
+
+    async def get(self, sha256: str) -> bytes:
+        """The package of this digest."""
+
+    async def has(self, sha256: str) -> bool:
+        """Whether it is there."""
+
+
+class CodeFetcher:
+    """Gathers code. `directories`: whether this machine's folders may be read, which is so in local mode alone."""
+
+    def __init__(self, resources: Resources, packages: Packages, *, directories: bool = False) -> None:
+        self._resources = resources
+        self._packages = packages
+        self._directories = directories
+
+    async def fetch(self, function: Function) -> bytes:
+        """The archive. Raises InvalidSpec for what the author must change, Unavailable for what may pass."""
+        code = function.spec.code
+        if code.inline is not None:
+            return pack({f"{handler_path(function.spec.handler)}.py": code.inline.encode()})
+        if code.files is not None:
+            check_names(list(code.files))
+            return pack({name: text.encode() for name, text in code.files.items()})
+        if code.directory is not None:
+            return await self._from_directory(code.directory)
+        if code.config_map is not None:
+            return await self._from_config_map(function.metadata.namespace, code.config_map)
+        assert code.url is not None
+        assert code.sha256 is not None
+        return await self._from_url(code.url, code.sha256)
+
+    async def _from_directory(self, directory: str) -> bytes:
+        if not self._directories:
+            raise InvalidSpec(
+                "code.directory is read by `funclet local` alone; on a cluster use files, configMap or url",
+                reason="InvalidCode",
+            )
+        return await asyncio.to_thread(lambda: pack(read_directory(Path(directory))))
+
+    async def _from_config_map(self, namespace: str, reference: KeyReference) -> bytes:
+        found = await self._resources.find_config_map(namespace, reference.name)
+        if found is None:
+            raise InvalidSpec(
+                f"there is no ConfigMap {reference.name}: create it, or change code.configMap", reason="CodeNotFound"
+            )
+        if reference.key in found.binary_data:
+            return found.binary_data[reference.key]
+        if reference.key not in found.data:
+            raise InvalidSpec(
+                f"the ConfigMap {reference.name} has no key {reference.key}: add it, or change code.configMap.key",
+                reason="CodeNotFound",
+            )
+        return _from_base64(reference, found.data[reference.key])
+
+    async def _from_url(self, url: str, sha256: str) -> bytes:
+        """The archive with this digest; one that is in the store already is not downloaded again."""
+        if await self._packages.has(sha256):
+            return await self._packages.get(sha256)
+        data = await download(url)
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise InvalidSpec(
+                f"{url} has the SHA-256 {found}, not {sha256}: set code.sha256 to the archive's digest",
+                reason="DigestMismatch",
+            )
+        return data
+
+
+def _from_base64(reference: KeyReference, text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise InvalidSpec(
+            f"the key {reference.key} of ConfigMap {reference.name} is in data and is not base64: "
+            "put the archive into binaryData (kubectl create configmap --from-file)",
+            reason="InvalidCode",
+        ) from error
+
+
+async def download(url: str) -> bytes:
+    """The body at an address. Raises Unavailable(CodeUnreachable), or InvalidSpec when it is too large."""
+    try:
+        async with asyncio.timeout(DOWNLOAD_SECONDS):
+            return await _download(url)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise Unavailable(f"{url}: {error or type(error).__name__}", reason="CodeUnreachable") from error
+
+
+async def _download(url: str) -> bytes:
+    body = bytearray()
+    async with (
+        httpx.AsyncClient(follow_redirects=True, max_redirects=REDIRECTS, timeout=30) as client,
+        client.stream("GET", url) as response,
+    ):
+        response.raise_for_status()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > PACKED_LIMIT_BYTES:
+                raise InvalidSpec(f"{url} is larger than {PACKED_LIMIT_BYTES // 2**20} MiB", reason="InvalidCode")
+    return bytes(body)

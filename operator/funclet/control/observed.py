@@ -1,0 +1,90 @@
+"""What control has seen: Functions and Triggers by key, and who depends on what."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from funclet.api.function import Function, FunctionStatus
+from funclet.api.meta import ObjectMeta
+from funclet.api.trigger import Trigger, TriggerStatus
+from funclet.core.resolve import route_of, secret_names
+from funclet.core.validation import describe
+
+Value = TypeVar("Value", bound=Hashable)
+Status = TypeVar("Status", FunctionStatus, TriggerStatus)
+
+Key = tuple[str, str]
+"""Kind and `namespace/name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Generic[Status]):
+    """A resource whose spec says what can't be; its status is all that can be worked with."""
+
+    metadata: ObjectMeta
+    status: Status
+    message: str
+
+
+class Index(Generic[Value]):
+    """Which keys have a value: `keys` is the way back from what `set` was told."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, frozenset[Value]] = {}
+        self._keys: defaultdict[Value, set[str]] = defaultdict(set)
+
+    def set(self, key: str, values: Iterable[Value]) -> frozenset[Value]:
+        """Replace the values of a key; returns those that it had or has now."""
+        before, now = self._values.pop(key, frozenset()), frozenset(values)
+        for value in before - now:
+            self._keys[value].discard(key)
+            if not self._keys[value]:
+                del self._keys[value]
+        for value in now - before:
+            self._keys[value].add(key)
+        if now:
+            self._values[key] = now
+        return before | now
+
+    def keys(self, value: Value) -> frozenset[str]:
+        """The keys that have this value."""
+        return frozenset(self._keys.get(value, ()))
+
+
+def parse_function(resource: dict[str, Any]) -> Function | Unreadable[FunctionStatus]:
+    """A Function, or what is left of one that is wrong."""
+    try:
+        return Function.model_validate(resource)
+    except ValidationError as error:
+        status = FunctionStatus.model_validate(resource.get("status", {}))
+        return Unreadable(ObjectMeta.model_validate(resource["metadata"]), status, describe(error))
+
+
+def parse_trigger(resource: dict[str, Any]) -> Trigger | Unreadable[TriggerStatus]:
+    """A Trigger, or what is left of one that is wrong."""
+    try:
+        return Trigger.model_validate(resource)
+    except ValidationError as error:
+        status = TriggerStatus.model_validate(resource.get("status", {}))
+        return Unreadable(ObjectMeta.model_validate(resource["metadata"]), status, describe(error))
+
+
+def references_of(function: Function | Unreadable[FunctionStatus] | None) -> list[Key]:
+    """The Secrets and ConfigMaps that a Function names."""
+    if not isinstance(function, Function):
+        return []
+    namespace, config_map = function.metadata.namespace, function.spec.code.config_map
+    found = [("Secret", f"{namespace}/{name}") for name in secret_names(function.spec)]
+    return [*found, ("ConfigMap", f"{namespace}/{config_map.name}")] if config_map else found
+
+
+def targets_of(trigger: Trigger | Unreadable[TriggerStatus] | None) -> list[Hashable]:
+    """What a Trigger's state hangs on: its Function's key, and its route."""
+    if not isinstance(trigger, Trigger):
+        return []
+    route = route_of(trigger)
+    function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
+    return [function, *([route] if route else [])]

@@ -1,0 +1,289 @@
+"""The reconciler: gather, decide, apply, for one Function or Trigger at a time. It knows neither kopf nor files."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+
+from funclet.adapters.code_fetch import CodeFetcher, Packages
+from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources, split_key
+from funclet.api.function import Function, FunctionStatus
+from funclet.api.meta import ObjectMeta
+from funclet.api.trigger import Trigger, TriggerStatus
+from funclet.control.observed import (
+    Index,
+    Key,
+    Unreadable,
+    parse_function,
+    parse_trigger,
+    references_of,
+    targets_of,
+)
+from funclet.control.workqueue import WorkQueue
+from funclet.core.archive import check_handler, inspect
+from funclet.core.conditions import READY, Finding, find
+from funclet.core.resolve import (
+    RETRIED_REASONS,
+    CodeProblem,
+    FunctionFacts,
+    Package,
+    SecretFacts,
+    TriggerFacts,
+    decide_function,
+    decide_invalid_function,
+    decide_trigger,
+    route_of,
+    secret_names,
+    settle_trigger,
+)
+from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 8
+"""How many resources are worked on at a time: a download that hangs holds up none of the others."""
+
+FOLLOWED_KINDS = ("Function", "Trigger", "Secret", "ConfigMap")
+
+
+def utc_now() -> str:
+    """Now, as Kubernetes writes times."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Reconciler:
+    """Brings the status of every Function and Trigger in line with what there is.
+
+    It is told of resources by `observe` (or follows them itself: `follow`) and works on them in `run`.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        packages: Packages,
+        *,
+        directories: bool = False,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        self._resources = resources
+        self._packages = packages
+        self._code = CodeFetcher(resources, packages, directories=directories)
+        self._now = now
+        self._queue = WorkQueue()
+        self._functions: dict[str, Function | Unreadable[FunctionStatus]] = {}
+        self._triggers: dict[str, Trigger | Unreadable[TriggerStatus]] = {}
+        self._references: Index[Key] = Index()
+        self._targets: Index[Hashable] = Index()
+        self._doubted: set[str] = set()
+        self._synced = {kind: asyncio.Event() for kind in ("Function", "Trigger")}
+
+    def enqueue(self, kind: str, key: str) -> None:
+        """Work on a Function or Trigger soon, whether or not it changed."""
+        self._queue.add((kind, key))
+
+    def observe(self, kind: str, event: ResourceEvent) -> None:
+        """Take in what a watch said; whatever that concerns is worked on."""
+        match kind:
+            case "Function":
+                self._observe_function(event)
+            case "Trigger":
+                self._observe_trigger(event)
+            case _:
+                for key in self._references.keys((kind, event.key)):
+                    self.enqueue("Function", key)
+
+    async def follow(self, kind: str) -> None:
+        """Observe a kind for ever through `resources`."""
+        async for event in self._resources.watch(kind):
+            if event.type is not SYNCED:
+                self.observe(kind, event)
+            elif kind in self._synced:
+                self._synced[kind].set()
+
+    async def list_again(self, kind: str) -> None:
+        """Observe all Functions or Triggers that there are, and that the others are gone."""
+        known = self._functions if kind == "Function" else self._triggers
+        missing = set(known)
+        async for event in self._resources.watch(kind):
+            if event.type is SYNCED:
+                break
+            missing.discard(event.key)
+            self.observe(kind, event)
+        for key in missing:
+            namespace, name = split_key(key)
+            self.observe(kind, ResourceEvent(DELETED, {"metadata": {"namespace": namespace, "name": name}}))
+        self._synced[kind].set()
+
+    async def run(self) -> None:
+        """Work for ever. It begins when all Functions and Triggers are known: until then nothing can be missing."""
+        for event in self._synced.values():
+            await event.wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(WORKERS):
+                    group.create_task(self._work())
+        finally:
+            self._queue.close()
+
+    async def follow_all(self) -> None:
+        """Local mode's whole control: follow all kinds and work, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for kind in FOLLOWED_KINDS:
+                group.create_task(self.follow(kind))
+            group.create_task(self.run())
+
+    def _observe_function(self, event: ResourceEvent) -> None:
+        key, before = event.key, self._functions.get(event.key)
+        if event.type is DELETED:
+            self._functions.pop(key, None)
+            self._references.set(key, [])
+            self._enqueue_triggers(key)
+            return
+        function = parse_function(event.object)
+        if isinstance(function, Function) and isinstance(before, Function) and _is_older(function, before):
+            self._doubted.add(key)
+            function = function.model_copy(update={"status": before.status})
+        self._functions[key] = function
+        self._references.set(key, references_of(function))
+        if key in self._doubted or before is None or _essence(function) != _essence(before):
+            self.enqueue("Function", key)
+            self._enqueue_triggers(key)
+
+    def _observe_trigger(self, event: ResourceEvent) -> None:
+        key, before = event.key, self._triggers.get(event.key)
+        trigger = None if event.type is DELETED else parse_trigger(event.object)
+        if trigger is None:
+            self._triggers.pop(key, None)
+        else:
+            self._triggers[key] = trigger
+            self.enqueue("Trigger", key)
+        touched = self._targets.set(key, targets_of(trigger))
+        if before is None or trigger is None or _wish(before) != _wish(trigger):
+            for route in touched:
+                self._enqueue_triggers(route, but=key)
+
+    def _enqueue_triggers(self, target: Hashable, but: str = "") -> None:
+        for key in self._targets.keys(target) - {but}:
+            self.enqueue("Trigger", key)
+
+    async def _work(self) -> None:
+        while True:
+            kind, key = item = await self._queue.get()
+            again = True
+            try:
+                again = await (self._settle_function(key) if kind == "Function" else self._settle_trigger(key))
+            except Conflict as error:
+                again = error.reason != "NotFound"
+            except FuncletError as error:
+                extra = {"kind": kind, "key": key, "reason": error.reason, "error": error.message}
+                logger.warning("reconciling failed, will be tried again", extra=extra)
+            except Exception:
+                logger.exception("reconciling failed, will be tried again", extra={"kind": kind, "key": key})
+            finally:
+                self._queue.done(item, again=again)
+
+    async def _settle_function(self, key: str) -> bool:
+        """Returns whether to try again later, since something was missing."""
+        function = self._functions.get(key)
+        if function is None or function.metadata.deletion_timestamp:
+            return False
+        if isinstance(function, Unreadable):
+            status = decide_invalid_function(
+                function.status, function.metadata.generation, function.message, self._now()
+            )
+        else:
+            status = decide_function(function, await self._gather(function), self._now())
+        if key in self._doubted or not _same_status(status, function.status):
+            await self._apply("Function", function.metadata, status)
+            self._note_written(key, function, status)
+        ready = find(status.conditions, READY)
+        return ready is not None and ready.reason in RETRIED_REASONS
+
+    def _note_written(self, key: str, function: Function | Unreadable[FunctionStatus], status: FunctionStatus) -> None:
+        """Go on from the status as written, without waiting for its echo in the watch."""
+        self._doubted.discard(key)
+        current = self._functions.get(key)
+        if isinstance(current, Function) and current.metadata.uid == function.metadata.uid:
+            self._functions[key] = current.model_copy(update={"status": status})
+        self._enqueue_triggers(key)
+
+    async def _gather(self, function: Function) -> FunctionFacts:
+        names = sorted(secret_names(function.spec))
+        secrets = {name: await self._find_secret(function.metadata.namespace, name) for name in names}
+        return FunctionFacts(await self._store_code(function), secrets)
+
+    async def _find_secret(self, namespace: str, name: str) -> SecretFacts | None:
+        secret = await self._resources.find_secret(namespace, name)
+        return SecretFacts(secret.resource_version, frozenset(secret.data)) if secret else None
+
+    async def _store_code(self, function: Function) -> Package | CodeProblem:
+        try:
+            data = await self._code.fetch(function)
+            check_handler(inspect(data), function.spec.handler)
+        except InvalidSpec as error:
+            return CodeProblem(error.reason, error.message)
+        except Unavailable as error:
+            if error.reason == "CodeUnreachable":
+                return CodeProblem("CodeUnreachable", f"{error.message}: it is tried again")
+            if error.reason in ("ApiUnreachable", "ApiUnavailable", "Forbidden"):
+                raise
+            return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
+        return await self._put(data)
+
+    async def _put(self, data: bytes) -> Package | CodeProblem:
+        try:
+            return Package(await self._packages.put(data), len(data))
+        except Unavailable as error:
+            return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
+
+    async def _settle_trigger(self, key: str) -> bool:
+        trigger = self._triggers.get(key)
+        if trigger is None or trigger.metadata.deletion_timestamp:
+            return False
+        if isinstance(trigger, Unreadable):
+            finding = Finding(False, "InvalidSpec", trigger.message)
+            status = settle_trigger(trigger.status, trigger.metadata.generation, finding, self._now())
+        else:
+            status = decide_trigger(trigger, self._trigger_facts(key, trigger), self._now())
+        if status != trigger.status:
+            await self._apply("Trigger", trigger.metadata, status)
+        return False
+
+    def _trigger_facts(self, key: str, trigger: Trigger) -> TriggerFacts:
+        function = self._functions.get(f"{trigger.metadata.namespace}/{trigger.spec.function.name}")
+        route = route_of(trigger)
+        keys = self._targets.keys(route) - {key} if route else frozenset()
+        rivals = (self._triggers.get(rival) for rival in sorted(keys))
+        return TriggerFacts(
+            function.status if function else None, tuple(rival for rival in rivals if isinstance(rival, Trigger))
+        )
+
+    async def _apply(self, kind: str, metadata: ObjectMeta, status: FunctionStatus | TriggerStatus) -> None:
+        wire = status.to_wire()
+        wire.pop("instances", None)  # the instance counter's own
+        await self._resources.patch_status(kind, metadata.namespace, metadata.name, wire)
+        ready = find(status.conditions, READY)
+        extra = {"kind": kind, "key": f"{metadata.namespace}/{metadata.name}", "reason": ready and ready.reason}
+        logger.info("status written", extra=extra)
+
+
+def _wish(trigger: Trigger | Unreadable[TriggerStatus]) -> tuple[str, int]:
+    """Changes when the spec does."""
+    return trigger.metadata.uid, trigger.metadata.generation
+
+
+def _is_older(function: Function, before: Function) -> bool:
+    """Whether a watch lags behind what was written here: what is active never goes back by itself."""
+    if function.metadata.uid != before.metadata.uid or before.status.active is None:
+        return False
+    return function.status.active is None or function.status.active.generation < before.status.active.generation
+
+
+def _same_status(one: FunctionStatus, other: FunctionStatus) -> bool:
+    return one == other.model_copy(update={"instances": one.instances})
+
+
+def _essence(function: Function | Unreadable[FunctionStatus]) -> tuple[object, ...]:
+    """What a change of makes work: all but the number of instances."""
+    status = function.status.model_copy(update={"instances": 0})
+    return function.metadata.uid, function.metadata.generation, status

@@ -1,0 +1,199 @@
+"""From what a resource wants and what was found for it to its status.
+
+A Function whose newest spec can't be resolved keeps `active`, and so goes on serving what it served.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from funclet.api.function import ActiveRevision, Function, FunctionSpec, FunctionStatus, KeyReference
+from funclet.api.trigger import Trigger, TriggerStatus
+from funclet.core.conditions import READY, Finding, settle
+from funclet.core.revision import revision_digest
+from funclet.core.routes import RouteKey, http_problem, methods_overlap, route_key
+
+RETRIED_REASONS = frozenset(
+    {"CodeNotFound", "CodeUnreachable", "DigestMismatch", "SecretNotFound", "PackageStoreUnavailable"}
+)
+"""What may become right without a change of the Function itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Code that is in the package store."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeProblem:
+    """Why there is no package; the reason is one of FunctionStatus's."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """What control may know of a Secret: its version and the names of its keys, never a value."""
+
+    resource_version: str
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFacts:
+    """What was found for a Function. `secrets` has every Secret that the spec names; None is one that is not there."""
+
+    code: Package | CodeProblem
+    secrets: Mapping[str, SecretFacts | None]
+
+
+def secret_names(spec: FunctionSpec) -> frozenset[str]:
+    """The Secrets that a spec names."""
+    return frozenset(reference.name for reference in spec.environment.secrets.values())
+
+
+def decide_function(function: Function, facts: FunctionFacts, now: str) -> FunctionStatus:
+    """The status of a Function. `now` is RFC 3339."""
+    previous, generation = function.status, function.metadata.generation
+    finding = _judge_function(function, facts)
+    active = previous.active
+    if finding.holds and isinstance(facts.code, Package):
+        active = _activate(function, facts.code, facts.secrets)
+    return FunctionStatus(
+        observed_generation=generation,
+        conditions=settle(previous.conditions, READY, finding, generation=generation, now=now),
+        active=active,
+        instances=previous.instances,
+    )
+
+
+def decide_invalid_function(previous: FunctionStatus, generation: int, message: str, now: str) -> FunctionStatus:
+    """The status of a Function whose spec says what can't be: it goes on with what it had."""
+    finding = _still_serving(Finding(False, "InvalidSpec", message), previous.active)
+    conditions = settle(previous.conditions, READY, finding, generation=generation, now=now)
+    return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})
+
+
+def _judge_function(function: Function, facts: FunctionFacts) -> Finding:
+    if isinstance(facts.code, CodeProblem):
+        return _still_serving(Finding(False, facts.code.reason, facts.code.message), function.status.active)
+    for variable, reference in sorted(function.spec.environment.secrets.items()):
+        if message := _secret_problem(variable, reference, facts.secrets.get(reference.name)):
+            return _still_serving(Finding(False, "SecretNotFound", message), function.status.active)
+    return Finding(True, "Resolved", "The newest spec is what callers get.")
+
+
+def _still_serving(finding: Finding, active: ActiveRevision | None) -> Finding:
+    if active is None:
+        return finding
+    suffix = f" (callers still get generation {active.generation})"
+    return Finding(False, finding.reason, finding.message + suffix)
+
+
+def _secret_problem(variable: str, reference: KeyReference, secret: SecretFacts | None) -> str:
+    if secret is None:
+        return f"{variable}: there is no Secret {reference.name}: create it, or change environment.secrets"
+    if reference.key not in secret.keys:
+        return (
+            f"{variable}: the Secret {reference.name} has no key {reference.key}: add it, or change environment.secrets"
+        )
+    return ""
+
+
+def _activate(function: Function, package: Package, secrets: Mapping[str, SecretFacts | None]) -> ActiveRevision:
+    resolved = resolved_spec(function.spec)
+    versions = {name: secret.resource_version for name, secret in secrets.items() if secret}
+    return ActiveRevision(
+        revision=revision_digest(function.metadata.uid, resolved, package.sha256, versions),
+        generation=function.metadata.generation,
+        code_sha256=package.sha256,
+        code_size=package.size_bytes,
+        spec=resolved,
+    )
+
+
+def resolved_spec(spec: FunctionSpec) -> dict[str, Any]:
+    """The spec with its defaults and without its code, in its wire form."""
+    return {name: value for name, value in spec.to_wire().items() if name != "code"}
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerFacts:
+    """What was found for a Trigger: its Function's status (None: not there), and the other Triggers of its route."""
+
+    function: FunctionStatus | None
+    rivals: tuple[Trigger, ...] = ()
+
+
+def decide_trigger(trigger: Trigger, facts: TriggerFacts, now: str) -> TriggerStatus:
+    """The status of a Trigger. `now` is RFC 3339."""
+    return settle_trigger(trigger.status, trigger.metadata.generation, judge_trigger(trigger, facts), now)
+
+
+def settle_trigger(previous: TriggerStatus, generation: int, finding: Finding, now: str) -> TriggerStatus:
+    """The status that says this finding."""
+    conditions = settle(previous.conditions, READY, finding, generation=generation, now=now)
+    return TriggerStatus(observed_generation=generation, conditions=conditions)
+
+
+def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
+    """Whether events reach the function, and if not, the first thing to change."""
+    if message := http_problem(trigger.spec.http):
+        return Finding(False, "InvalidSpec", message)
+    if not trigger.spec.enabled:
+        return Finding(False, "Disabled", "spec.enabled is false: set it to true to let events through.")
+    if winner := find_winner(trigger, facts.rivals):
+        return Finding(False, "RouteConflict", _conflict_message(trigger, winner))
+    return _judge_target(trigger.spec.function.name, facts.function)
+
+
+def _judge_target(name: str, function: FunctionStatus | None) -> Finding:
+    if function is None:
+        return Finding(
+            False, "FunctionNotFound", f"there is no Function {name}: create it, or change spec.function.name"
+        )
+    if function.active is None:
+        return Finding(False, "FunctionNotReady", f"the Function {name} serves nothing yet: see its condition Ready")
+    return Finding(True, "Resolved", "Events reach the function.")
+
+
+def _conflict_message(trigger: Trigger, winner: Trigger) -> str:
+    assert trigger.spec.http is not None
+    other = f"{winner.metadata.namespace}/{winner.metadata.name}"
+    return f"the older Trigger {other} has the route {trigger.spec.http.path} already: change path, methods or host"
+
+
+def find_winner(trigger: Trigger, rivals: Iterable[Trigger]) -> Trigger | None:
+    """The Trigger that has this one's route; None when this one has it.
+
+    Routes are given out by age (creationTimestamp, then namespace and name): each Trigger gets its route unless one
+    that got its own before overlaps. Disabled ones take no part.
+    """
+    holders: list[Trigger] = []
+    for candidate in sorted([trigger, *rivals], key=_age):
+        winner = next((holder for holder in holders if _collide(candidate, holder)), None)
+        if candidate is trigger:
+            return winner
+        if winner is None and candidate.spec.enabled:
+            holders.append(candidate)
+    return None
+
+
+def route_of(trigger: Trigger) -> RouteKey | None:
+    """The route of an HTTP Trigger, without its methods."""
+    return route_key(trigger.spec.http) if trigger.spec.http else None
+
+
+def _age(trigger: Trigger) -> tuple[float, str, str]:
+    created = trigger.metadata.creation_timestamp
+    return (created.timestamp() if created else float("inf"), trigger.metadata.namespace, trigger.metadata.name)
+
+
+def _collide(one: Trigger, other: Trigger) -> bool:
+    if one.spec.http is None or other.spec.http is None or route_of(one) != route_of(other):
+        return False
+    return methods_overlap(one.spec.http.methods, other.spec.http.methods)
