@@ -1,0 +1,205 @@
+"""A JetStream stream as an event source: a durable pull consumer, its depth, its messages and their acknowledgement.
+
+Pull requests are written here and not left to nats-py's `fetch`: that one begins with a probe, shares one inbox between
+concurrent fetches, and loses its messages when it is cancelled. The protocol is three lines:
+https://docs.nats.io/reference/reference-protocols/nats_api_reference (CONSUMER.MSG.NEXT)
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Self
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from funclet.adapters.jetstream import unavailable_when_unreachable
+from funclet.core.batching import Policy
+from funclet.core.sqs_event import MESSAGE_ID_HEADER, Message
+from funclet.errors import Unavailable
+
+ANSWER_TIMEOUT_SECONDS = 5.0
+"""For what the server answers from memory; also how long a fetch waits beyond its own window."""
+
+NAK, IN_PROGRESS, ACKNOWLEDGE = b"-NAK", b"+WPI", b"+ACK"
+ACKNOWLEDGE_ATTEMPTS = 3
+"""A confirmation may get lost with the connection; without it the message would be handled once more."""
+
+NO_RESPONDERS = "503"
+HEARTBEAT = "100"
+
+
+class JetStreamQueue:
+    """One durable consumer of one stream. Methods raise Unavailable when JetStream cannot do it now."""
+
+    def __init__(self, client: Client, stream: str, consumer: str, wake_subjects: list[str]) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=ANSWER_TIMEOUT_SECONDS)
+        self._stream = stream
+        self._consumer = consumer
+        self._wake_subjects = wake_subjects
+        self._wakes: list[Subscription] = []
+        self._wake: Callable[[], None] = lambda: None
+
+    @classmethod
+    async def open(cls, client: Client, stream: str, consumer: str, subject: str, policy: Policy) -> Self:
+        """Makes the consumer, or brings the one that is there to this policy. Unavailable when there is no stream."""
+        jetstream = client.jetstream(timeout=ANSWER_TIMEOUT_SECONDS)
+        config = ConsumerConfig(
+            name=consumer,
+            durable_name=consumer,
+            filter_subject=subject,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=policy.ack_wait_seconds,
+            max_deliver=-1,  # maximumReceives is ours to count: JetStream would drop the message without a word
+            max_ack_pending=policy.max_ack_pending,
+        )
+        with unavailable_when_unreachable():
+            info = await jetstream.stream_info(stream)
+            await jetstream.add_consumer(stream, config)
+        wake_subjects = [subject] if subject != ">" else list(info.config.subjects or [])
+        return cls(client, stream, consumer, wake_subjects)
+
+    async def observe_depth(self) -> int:
+        """Messages that are not acknowledged: those that nobody has yet, and those that somebody works on."""
+        with unavailable_when_unreachable():
+            info = await self._jetstream.consumer_info(self._stream, self._consumer)
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+    @property
+    def armed(self) -> bool:
+        """Whether the next message will wake us."""
+        return bool(self._wakes)
+
+    async def arm(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` at each message published, until `disarm`: for times of rest, or all were read twice."""
+        self._wake = wake
+        with unavailable_when_unreachable():
+            self._wakes = [await self._client.subscribe(name, cb=self._on_wake) for name in self._wake_subjects]
+
+    async def disarm(self) -> None:
+        """Listens no more."""
+        wakes, self._wakes = self._wakes, []
+        with unavailable_when_unreachable():
+            for subscription in wakes:
+                await subscription.unsubscribe()
+
+    async def fetch(self, batch: int, window_seconds: float) -> list[Message]:
+        """At most `batch` messages: what is there now, or what comes within the window.
+
+        A fetch that is cancelled gives back what it has taken.
+        """
+        taken: list[Msg] = []
+        inbox = self._client.new_inbox()
+        with unavailable_when_unreachable():
+            subscription = await self._client.subscribe(inbox)
+            try:
+                await self._request(inbox, batch, window_seconds)
+                await _collect(subscription, taken, batch, window_seconds)
+            except asyncio.CancelledError:
+                await self.retry((message.reply for message in taken), 0)
+                raise
+            finally:
+                await _close(subscription)
+        return [_to_message(message) for message in taken]
+
+    async def acknowledge(self, receipts: Iterable[str]) -> None:
+        """Returns when the server has confirmed each ("double ack"), so that none of them comes again."""
+        with unavailable_when_unreachable():
+            await asyncio.gather(*(self._acknowledge_one(receipt) for receipt in receipts))
+
+    async def retry(self, receipts: Iterable[str], delay_seconds: float) -> None:
+        """Deliver these messages again after this time."""
+        delay_ns = int(delay_seconds * 1e9)
+        await self._tell(receipts, NAK + b' {"delay": %d}' % delay_ns if delay_ns else NAK)
+
+    async def keep(self, receipts: Iterable[str]) -> None:
+        """Somebody still works on these messages: their acknowledgement wait begins anew."""
+        await self._tell(receipts, IN_PROGRESS)
+
+    async def dead_letter(self, message: Message, subject: str, error: str) -> None:
+        """Returns when a stream has stored the message under `subject`. A second attempt does not store it twice."""
+        headers = {
+            **{name: value for name, value in message.headers.items() if not name.startswith("Nats-")},
+            MESSAGE_ID_HEADER: f"{self._consumer}/{message.stream}/{message.sequence}",
+            "Funclet-Subject": message.subject,
+            "Funclet-Stream": message.stream,
+            "Funclet-Sequence": str(message.sequence),
+            "Funclet-Receives": str(message.receives),
+            "Funclet-Error": error,
+        }
+        with unavailable_when_unreachable():
+            await self._jetstream.publish(subject, message.data, headers=headers)
+
+    async def _request(self, inbox: str, batch: int, window_seconds: float) -> None:
+        request: dict[str, int | bool] = {"batch": batch}
+        if window_seconds > 0:
+            request["expires"] = int(window_seconds * 1e9)
+        else:
+            request["no_wait"] = True
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
+        await self._client.publish(subject, json.dumps(request).encode(), reply=inbox)
+
+    async def _acknowledge_one(self, receipt: str) -> None:
+        for attempt in range(1, ACKNOWLEDGE_ATTEMPTS + 1):
+            try:
+                await self._client.request(receipt, ACKNOWLEDGE, timeout=ANSWER_TIMEOUT_SECONDS)
+                return
+            except NatsTimeoutError:
+                if attempt == ACKNOWLEDGE_ATTEMPTS:
+                    raise
+
+    async def _tell(self, receipts: Iterable[str], word: bytes) -> None:
+        with unavailable_when_unreachable():
+            for receipt in receipts:
+                await self._client.publish(receipt, word)
+
+    async def _on_wake(self, _message: Msg) -> None:
+        self._wake()
+
+
+async def _collect(subscription: Subscription, taken: list[Msg], batch: int, window_seconds: float) -> None:
+    """Appends what arrives until the batch is full or the server says that this was all."""
+    deadline = time.monotonic() + window_seconds + ANSWER_TIMEOUT_SECONDS
+    while len(taken) < batch:
+        try:
+            message = await subscription.next_msg(timeout=max(0.001, deadline - time.monotonic()))
+        except NatsTimeoutError:
+            return  # the server went: what it sent is ours, the rest comes again
+        if message.reply:
+            taken.append(message)
+        elif _is_end(message):
+            return
+
+
+def _is_end(message: Msg) -> bool:
+    """A message without a reply subject is the server's word on the request: 404 and 408 are "that was all"."""
+    status = (message.headers or {}).get("Status", "")
+    if status == NO_RESPONDERS:
+        raise Unavailable("the consumer is gone", reason="ConsumerMissing")
+    return status != HEARTBEAT
+
+
+async def _close(subscription: Subscription) -> None:
+    with unavailable_when_unreachable():
+        await subscription.unsubscribe()
+
+
+def _to_message(message: Msg) -> Message:
+    metadata = message.metadata
+    return Message(
+        stream=metadata.stream,
+        subject=message.subject,
+        sequence=metadata.sequence.stream,
+        data=message.data,
+        receives=metadata.num_delivered,
+        sent_ms=int(metadata.timestamp.timestamp() * 1000),
+        first_received_ms=int(time.time() * 1000),
+        receipt=message.reply,
+        headers=dict(message.headers or {}),
+    )

@@ -1,0 +1,166 @@
+"""One batch: its messages are invoked, kept alive while that runs, and settled by the answer."""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+from funclet.adapters.gateway_client import GatewayUnavailable, Invocation, ThrottledByGateway
+from funclet.adapters.metrics import BATCHES, MESSAGES
+from funclet.adapters.sources.jetstream import JetStreamQueue
+from funclet.core.batching import (
+    Acknowledge,
+    Answer,
+    Delivery,
+    Failed,
+    Fate,
+    GiveUp,
+    Policy,
+    Postponed,
+    Retry,
+    Succeeded,
+    describe_error,
+    settle,
+)
+from funclet.core.sqs_event import Message, Queue, to_payloads
+from funclet.errors import FunctionFailed, Unavailable
+
+log = logging.getLogger(__name__)
+
+Invoke = Callable[[bytes], Awaitable[Invocation]]
+
+
+class Receipts:
+    """What JetStream does not know of a message that comes again: which deliveries count, and the first one's time."""
+
+    def __init__(self) -> None:
+        self._uncounted: dict[int, int] = {}
+        self._first_received_ms: dict[int, int] = {}
+
+    def recall(self, message: Message) -> Message:
+        """The message with the receives that count and the time of the first."""
+        first = self._first_received_ms.setdefault(message.sequence, message.first_received_ms)
+        receives = max(1, message.receives - self._uncounted.get(message.sequence, 0))
+        return replace(message, receives=receives, first_received_ms=first)
+
+    def uncount(self, message: Message) -> None:
+        """This delivery did not reach the function."""
+        self._uncounted[message.sequence] = self._uncounted.get(message.sequence, 0) + 1
+
+    def forget(self, message: Message) -> None:
+        """The message does not come again."""
+        self._uncounted.pop(message.sequence, None)
+        self._first_received_ms.pop(message.sequence, None)
+
+
+class Settler:
+    """Carries out what was decided for messages, and counts it for the Trigger `namespace/name`."""
+
+    def __init__(self, queue: JetStreamQueue, policy: Policy, trigger: str, receipts: Receipts) -> None:
+        self._queue = queue
+        self._policy = policy
+        self._labels = trigger.split("/", 1)
+        self._receipts = receipts
+
+    async def apply(self, messages: Sequence[Message], fates: Sequence[Fate]) -> None:
+        """Raises Unavailable when JetStream is away; what is not settled then comes again by itself."""
+        done: list[Message] = []
+        again: dict[float, list[Message]] = defaultdict(list)
+        for message, fate in zip(messages, fates, strict=True):
+            match fate:
+                case Acknowledge():
+                    done.append(message)
+                case Retry(delay_seconds=delay, counts=counts):
+                    again[delay].append(message)
+                    self._note_retry(message, counts)
+                case GiveUp(error=error):
+                    await self._give_up(message, error)
+                case _:
+                    assert_never(fate)
+        for delay, members in again.items():
+            await self._queue.retry([message.receipt for message in members], delay)
+        await self._acknowledge(done, "succeeded")
+
+    def _note_retry(self, message: Message, counts: bool) -> None:
+        if not counts:
+            self._receipts.uncount(message)
+        self._count("failed" if counts else "postponed")
+
+    async def _acknowledge(self, messages: Sequence[Message], outcome: str) -> None:
+        await self._queue.acknowledge([message.receipt for message in messages])
+        for message in messages:
+            self._receipts.forget(message)
+        self._count(outcome, len(messages))
+
+    async def _give_up(self, message: Message, error: str) -> None:
+        subject = self._policy.dead_letter_subject
+        if subject is None:
+            log.warning("message given up", extra={**self._place(message), "reason": error})
+            await self._acknowledge([message], "given_up")
+            return
+        try:
+            await self._queue.dead_letter(message, subject, error)
+        except Unavailable as failure:
+            # Losing it is worse than giving it to the function once more.
+            log.warning("dead letter not stored", extra={**self._place(message), "detail": failure.message})
+            await self._queue.retry([message.receipt], self._policy.redelivery.delay(message.receives))
+            return
+        await self._acknowledge([message], "dead_lettered")
+
+    def _count(self, outcome: str, messages: int = 1) -> None:
+        if messages:
+            MESSAGES.labels(*self._labels, outcome).inc(messages)
+
+    def _place(self, message: Message) -> dict[str, object]:
+        return {
+            "trigger": "/".join(self._labels),
+            "stream": message.stream,
+            "sequence": message.sequence,
+            "receives": message.receives,
+        }
+
+
+async def run_batch(
+    messages: Sequence[Message], queue: JetStreamQueue, policy: Policy, source: Queue, invoke: Invoke, settler: Settler
+) -> Answer:
+    """Invokes with all messages and settles each. The answer is that of the batch's last event."""
+    answer: Answer = Succeeded(b"")
+    waiting = {message.receipt for message in messages}
+    heartbeat = asyncio.create_task(_keep_alive(queue, waiting, policy.heartbeat_seconds))
+    try:
+        for members, payload in to_payloads(messages, source):
+            answer = await _ask(invoke, payload)
+            batch = [Delivery(message.message_id, message.receives) for message in members]
+            waiting.difference_update(message.receipt for message in members)
+            await settler.apply(members, settle(policy, batch, answer))
+    finally:
+        heartbeat.cancel()
+    return answer
+
+
+async def _ask(invoke: Invoke, payload: bytes) -> Answer:
+    try:
+        invocation = await invoke(payload)
+    except (ThrottledByGateway, GatewayUnavailable) as error:
+        return Postponed(error.reason, error.retry_after_seconds)
+    except FunctionFailed as error:
+        return Failed(error.reason)
+    if invocation.function_error:
+        return Failed(describe_error(invocation.function_error, invocation.payload))
+    return Succeeded(invocation.payload)
+
+
+async def _keep_alive(queue: JetStreamQueue, receipts: set[str], interval_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(interval_seconds)
+        with contextlib.suppress(Unavailable):  # the next beat is in time too: two may be lost
+            await queue.keep(tuple(receipts))
+
+
+def count_batch(trigger: str, answer: Answer) -> None:
+    """One more batch of the Trigger `namespace/name`."""
+    outcome = {Succeeded: "succeeded", Failed: "failed", Postponed: "postponed"}[type(answer)]
+    BATCHES.labels(*trigger.split("/", 1), outcome).inc()

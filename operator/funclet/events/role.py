@@ -1,0 +1,140 @@
+"""The role events: one runner for each Trigger with a queue, kept in step with the catalog."""
+
+import asyncio
+import logging
+
+from nats.aio.client import Client
+
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.gateway_client import GatewayClient
+from funclet.adapters.metrics import forget_trigger
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.api.trigger import Trigger
+from funclet.core.arn import account_id
+from funclet.core.batching import policy_of
+from funclet.core.revision import Revision
+from funclet.core.sqs_event import Queue
+from funclet.events.demand import DemandLedger, report_forever
+from funclet.events.runner import Runner, RunnerSpec
+from funclet.events.settings import EventsSettings
+from funclet.events.slots import Slots
+
+log = logging.getLogger(__name__)
+
+
+class Events:
+    """Starts and stops runners as Triggers and Functions change. The catalog is run by whoever made it."""
+
+    def __init__(
+        self,
+        settings: EventsSettings,
+        catalog: Catalog,
+        nats: Client,
+        gateway_client: GatewayClient,
+        scaler_client: ScalerClient,
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._nats = nats
+        self._gateway = gateway_client
+        self._scaler = scaler_client
+        self._slots = Slots()
+        self._ledger = DemandLedger()
+        self._runners: dict[str, Runner] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._triggers_of: dict[str, set[str]] = {}
+        """Keys of Triggers by function. May name some that are gone or changed: reconciling those does no harm."""
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._running = False
+        catalog.on_trigger(lambda key, _: self._reconcile(key))
+        catalog.on_function(lambda key, _: self._reconcile_function(key))
+
+    async def start(self) -> None:
+        """Follows the scaler's feed, reports, and runs what the catalog has."""
+        self._running = True
+        self._tasks = [
+            asyncio.create_task(self._scaler.follow(self._slots.apply), name="feed"),
+            asyncio.create_task(report_forever(self._ledger, self._scaler, self._scaler.reporter), name="demand"),
+        ]
+        for key in list(self._catalog.triggers):
+            self._reconcile(key)
+
+    async def stop(self) -> None:
+        """Ends all runners in order; what their batches hold and cannot finish is delivered again later."""
+        self._running = False
+        for key in list(self._runners):
+            self._retire(key)
+        await asyncio.gather(*self._retiring)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _reconcile_function(self, function: str) -> None:
+        for key in tuple(self._triggers_of.get(function, ())):
+            self._reconcile(key)
+            if key in self._runners:
+                self._runners[key].notice()  # a new revision has slots of its own
+
+    def _reconcile(self, key: str) -> None:
+        """Makes what runs for this Trigger what should run, whatever happened before."""
+        if not self._running:
+            return
+        trigger = self._catalog.triggers.get(key)
+        wanted = self._plan(key, trigger) if trigger else None
+        running = self._runners.get(key)
+        if running is not None and running.spec == wanted:
+            return
+        if running is not None:
+            self._retire(key)
+        if wanted is not None:
+            self._begin(wanted)
+        elif trigger is None:
+            forget_trigger(key)
+
+    def _plan(self, key: str, trigger: Trigger) -> RunnerSpec | None:
+        function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
+        self._triggers_of.setdefault(function, set()).add(key)
+        return plan_runner(key, trigger, self._catalog.functions.get(function), self._settings.region)
+
+    def _begin(self, spec: RunnerSpec) -> None:
+        runner = Runner(
+            spec,
+            self._nats,
+            self._gateway,
+            slots=lambda: self._usable_slots(spec.function),
+            report=lambda backlog: self._ledger.put(spec.function, spec.trigger, backlog),
+        )
+        self._runners[spec.trigger] = runner
+        self._slots.listen(spec.function, runner.notice)
+        runner.start()
+        log.info("trigger started", extra={"trigger": spec.trigger, "function": spec.function, "stream": spec.stream})
+
+    def _retire(self, key: str) -> None:
+        runner = self._runners.pop(key)
+        runner.halt()
+        self._slots.forget(runner.spec.function, runner.notice)
+        self._ledger.remove(runner.spec.function, key)
+        task = asyncio.create_task(runner.stop(self._settings.stop_seconds), name=f"retire {key}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        log.info("trigger stopped", extra={"trigger": key})
+
+    def _usable_slots(self, function: str) -> int:
+        revision = self._catalog.functions.get(function)
+        return 0 if revision is None else self._slots.count(function, revision.revision)
+
+
+def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: str) -> RunnerSpec | None:
+    """What should run for a Trigger. None: it is disabled, has another source, or its function isn't there."""
+    source = trigger.spec.jetstream
+    if source is None or not trigger.spec.enabled or revision is None:
+        return None
+    return RunnerSpec(
+        trigger=key,
+        function=revision.key,
+        timeout_seconds=revision.timeout_seconds,
+        stream=source.stream,
+        subject=source.subject,
+        policy=policy_of(source, revision.timeout_seconds),
+        source=Queue(source.stream, region, account_id(trigger.metadata.namespace)),
+    )

@@ -1,0 +1,195 @@
+"""The runner of one JetStream Trigger: observe the depth, report it, take batches that have a slot, wait."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+
+from funclet.adapters.gateway_client import GatewayClient, Invocation
+from funclet.adapters.sources.jetstream import JetStreamQueue
+from funclet.core.backoff import RECONNECTION
+from funclet.core.batching import Load, Policy, backlog_batches, batches_to_take, poll_seconds
+from funclet.core.sqs_event import Queue
+from funclet.errors import Unavailable
+from funclet.events.batch import Receipts, Settler, count_batch, run_batch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSpec:
+    """All that makes a runner what it is: when this changes, another one takes its place."""
+
+    trigger: str
+    """Key of the Trigger: `namespace/name`."""
+    function: str
+    timeout_seconds: int
+    stream: str
+    subject: str
+    policy: Policy
+    source: Queue
+
+    @property
+    def consumer(self) -> str:
+        """Name of the durable consumer: no dots in it, and no two Triggers have the same (DNS names have no `_`)."""
+        return "funclet_" + self.trigger.replace("/", "_").replace(".", "_")
+
+
+class Runner:
+    """Runs one Trigger. `slots` tells how many invocations of its function can run now; `report` takes its backlog."""
+
+    def __init__(
+        self,
+        spec: RunnerSpec,
+        nats: Client,
+        gateway: GatewayClient,
+        slots: Callable[[], int],
+        report: Callable[[int | None], None],
+    ) -> None:
+        self.spec = spec
+        self._nats = nats
+        self._gateway = gateway
+        self._slots = slots
+        self._report = report
+        self._receipts = Receipts()
+        self._changed = asyncio.Event()
+        self._woken_at = time.monotonic()
+        self._invoking_messages = 0
+        self._gathering: set[asyncio.Task[None]] = set()
+        self._invoking: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    def start(self) -> None:
+        """Begins."""
+        self._loop = asyncio.create_task(self._run(), name=f"trigger {self.spec.trigger}")
+
+    def notice(self) -> None:
+        """The slots have changed: look again."""
+        self._changed.set()
+
+    def halt(self) -> None:
+        """Takes nothing more and reports nothing more, from now on."""
+        if self._loop is not None:
+            self._loop.cancel()
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Halts, waits for running batches, and leaves what is not done then for a later delivery."""
+        await _cancel({self._loop} if self._loop else set())
+        await _cancel(set(self._gathering))
+        if self._invoking:
+            _, late = await asyncio.wait(set(self._invoking), timeout=timeout_seconds)
+            await _cancel(late)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except Unavailable as error:
+                self._note_failure(error)
+            except Exception:
+                log.exception("trigger failed", extra={"trigger": self.spec.trigger})
+                self._failures += 1
+            self._report(None)
+            await asyncio.sleep(RECONNECTION.delay(self._failures))
+
+    def _note_failure(self, error: Unavailable) -> None:
+        """Once a transition, not once an attempt."""
+        if self._failures == 0:
+            log.warning(
+                "event source cannot be read",
+                extra={"trigger": self.spec.trigger, "reason": error.reason, "detail": error.message},
+            )
+        self._failures += 1
+
+    def _note_success(self) -> None:
+        if self._failures:
+            log.info("event source can be read again", extra={"trigger": self.spec.trigger})
+        self._failures = 0
+
+    async def _serve(self) -> None:
+        """Until JetStream is away."""
+        spec = self.spec
+        queue = await JetStreamQueue.open(self._nats, spec.stream, spec.consumer, spec.subject, spec.policy)
+        try:
+            while True:
+                self._changed.clear()
+                depth = await queue.observe_depth()
+                self._note_success()
+                self._act(queue, depth)
+                if await self._attend(queue, depth):
+                    await self._wait(poll_seconds(depth, time.monotonic() - self._woken_at))
+        finally:
+            with contextlib.suppress(Unavailable):
+                await queue.disarm()
+
+    def _act(self, queue: JetStreamQueue, depth: int) -> None:
+        load = Load(depth, self._invoking_messages, len(self._gathering), len(self._invoking))
+        self._report(backlog_batches(self.spec.policy, load))
+        for _ in range(batches_to_take(self.spec.policy, load, self._slots())):
+            task = asyncio.create_task(self._take(queue), name=f"batch {self.spec.trigger}")
+            self._gathering.add(task)
+            task.add_done_callback(self._gathering.discard)
+            task.add_done_callback(self._invoking.discard)
+
+    async def _attend(self, queue: JetStreamQueue, depth: int) -> bool:
+        """Listens while there is nothing to do. False: just began to, and what came before that must be looked for."""
+        if depth == 0 and not queue.armed:
+            await queue.arm(self._wake)
+            return False
+        if depth > 0 and queue.armed:
+            await queue.disarm()
+        return True
+
+    def _wake(self) -> None:
+        self._woken_at = time.monotonic()
+        self._changed.set()
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    async def _take(self, queue: JetStreamQueue) -> None:
+        """One batch from its gathering to its end."""
+        try:
+            await self._take_one(queue)
+        except Unavailable as error:
+            # The messages come again after their acknowledgement wait.
+            log.warning("batch not settled", extra={"trigger": self.spec.trigger, "reason": error.reason})
+        except Exception:
+            log.exception("batch failed", extra={"trigger": self.spec.trigger})
+
+    async def _take_one(self, queue: JetStreamQueue) -> None:
+        spec = self.spec
+        taken = await queue.fetch(spec.policy.batch_size, spec.policy.window_seconds)
+        if not taken:
+            return  # and no word to the loop: messages that wait for their redelivery are looked for at its own pace
+        self._begin_invoking(len(taken))
+        try:
+            messages = [self._receipts.recall(message) for message in taken]
+            settler = Settler(queue, spec.policy, spec.trigger, self._receipts)
+            count_batch(spec.trigger, await run_batch(messages, queue, spec.policy, spec.source, self._invoke, settler))
+        finally:
+            self._invoking_messages -= len(taken)
+            asyncio.get_running_loop().call_soon(self._changed.set)  # once this task is off the books
+
+    def _begin_invoking(self, messages: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._gathering.discard(task)
+        self._invoking.add(task)
+        self._invoking_messages += messages
+
+    async def _invoke(self, payload: bytes) -> Invocation:
+        return await self._gateway.invoke(self.spec.function, payload, self.spec.timeout_seconds)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
