@@ -87,6 +87,17 @@ class Code(ApiModel):
 class Environment(ApiModel):
     """Environment variables of the function: plain values, and references to Secrets."""
 
+    model_config = rules(
+        rule(
+            "!has(self.variables) || !has(self.secrets) || self.variables.all(name, !(name in self.secrets))",
+            "a variable must be in variables or in secrets, not in both",
+        ),
+        rule(
+            "!has(self.variables) || self.variables.map(name, size(name) + size(self.variables[name])).sum() <= 4096",
+            "environment.variables must take at most 4096 characters, names and values together",
+        ),
+    )
+
     variables: dict[VariableName, str] = Field(
         default_factory=dict,
         max_length=256,

@@ -31,7 +31,7 @@ class HttpSource(ApiModel):
         "{rest+} as the last segment takes all that follows. Fixed segments win over parameters.",
     )
     methods: list[Method] = Field(
-        default_factory=lambda: list[Method](["ANY"]),
+        default=["ANY"],
         min_length=1,
         max_length=8,
         description="HTTP methods; ANY (the default) takes all.",
