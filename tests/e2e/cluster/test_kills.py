@@ -1,0 +1,136 @@
+"""kill -9 of each role, and what architecture.md promises its users meanwhile and afterwards."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.e2e.conftest import Deployer, StreamMaker
+from tests.e2e.queues import WITNESS, Depth
+from tests.e2e.worlds import METRICS_PORT, RELEASE_NAMESPACE, ClusterWorld, eventually
+
+SLOW_WITNESS = (
+    WITNESS
+    + """
+import json, time
+
+def handler(event, context):
+    time.sleep(0.3)
+    tell(f"{os.environ['SEEN']}.{json.loads(record['body'])['id']}" for record in event["Records"])
+"""
+)
+MESSAGES = 200
+
+
+def kill(world: ClusterWorld, role: str) -> None:
+    """End all pods of the role at once, without a chance to clean up."""
+    selector = f"app.kubernetes.io/component={role}"
+    arguments = ("-n", RELEASE_NAMESPACE, "-l", selector, "--force", "--grace-period=0", "--wait=false")
+    world.kubectl("delete", "pods", *arguments)
+
+
+def wait_for(world: ClusterWorld, role: str) -> None:
+    """Returns when the role is up again."""
+    world.kubectl("rollout", "status", f"deployment/funclet-{role}", "-n", RELEASE_NAMESPACE, "--timeout=60s")
+
+
+@pytest.fixture(autouse=True)
+def all_roles_up(world: ClusterWorld) -> Iterator[None]:
+    """The next test finds the house complete."""
+    yield
+    for role in ("control", "scaler", "gateway", "events"):
+        wait_for(world, role)
+
+
+class Steady(threading.Thread):
+    """Calls a warm function all the time."""
+
+    def __init__(self, world: ClusterWorld, function: str) -> None:
+        super().__init__(daemon=True)
+        self._world, self._function = world, function
+        self._stop_event = threading.Event()
+        self.statuses: list[int] = []
+
+    def run(self) -> None:
+        while not self._stop_event.is_set():
+            self.statuses.append(self._world.post(self._function).status_code)
+            time.sleep(0.01)
+
+    def stop(self) -> list[int]:
+        """The status codes of all calls."""
+        self._stop_event.set()
+        self.join()
+        return self.statuses
+
+
+def test_control_dies_and_nobody_notices(world: ClusterWorld, deploy: Deployer) -> None:
+    function = deploy.function("def handler(event, context): return 1", scaling={"idleTimeoutSeconds": 60})
+    world.invoke(function)
+    steady = Steady(world, function)
+    steady.start()
+    kill(world, "control")
+    later = deploy.function("def handler(event, context): return 2")
+    assert world.invoke(later).payload == 2
+    assert set(steady.stop()) == {200}
+
+
+def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: Deployer) -> None:
+    source = "import uuid\nname = str(uuid.uuid4())\ndef handler(event, context): return name"
+    function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
+    instance = world.invoke(function).payload
+    steady = Steady(world, function)
+    steady.start()
+    kill(world, "scaler")
+    later = deploy.function("def handler(event, context): return 2")
+    assert world.invoke(later).payload == 2
+    wait_for(world, "scaler")
+    assert set(steady.stop()) == {200}
+    assert world.instances(function) == 1
+    assert world.invoke(function).payload == instance
+
+
+def test_the_gateway_dies_and_comes_back(world: ClusterWorld, deploy: Deployer) -> None:
+    source = "import uuid\nname = str(uuid.uuid4())\ndef handler(event, context): return name"
+    function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
+    instance = world.invoke(function).payload
+    kill(world, "gateway")
+    eventually(lambda: world.post(function).status_code == 200, seconds=60)
+    assert world.invoke(function).payload == instance
+
+
+@pytest.mark.parametrize("role", ["events", "gateway", "scaler"])
+def test_a_role_dies_amid_a_backlog_and_nothing_is_lost(
+    world: ClusterWorld, deploy: Deployer, queues: StreamMaker, role: str
+) -> None:
+    work, seen = queues.new(), queues.new()
+    function = deploy.function(
+        SLOW_WITNESS,
+        environment={"variables": {"NATS_URL": world.nats_url_of_functions, "SEEN": seen}},
+        scaling={"maxInstances": 2, "idleTimeoutSeconds": 5},
+        timeout=1,
+    )
+    queues.publish(f"{work}.new", ({"id": number} for number in range(MESSAGES)))
+    deploy.trigger(function, jetstream={"stream": work, "subject": f"{work}.>", "batchSize": 10})
+    eventually(lambda: len(queues.seen(seen)) >= MESSAGES // 10, seconds=30)
+    kill(world, role)
+    eventually(lambda: queues.depths(work) == [Depth(0, 0)], seconds=90, every=0.2)
+    assert queues.seen(seen).keys() == {f"{seen}.{number}" for number in range(MESSAGES)}
+
+
+def test_an_instance_dies_and_is_replaced(world: ClusterWorld, deploy: Deployer) -> None:
+    function = deploy.function("def handler(event, context): return 1", scaling={"idleTimeoutSeconds": 120})
+    assert world.invoke(function).payload == 1
+    world.wait_instances(function, 1)
+    selector = f"funclet.dev/function={function}"
+    world.kubectl(
+        "delete", "pods", "-n", world.namespace, "-l", selector, "--force", "--grace-period=0", "--wait=false"
+    )
+    eventually(lambda: world.invoke(function).payload == 1, seconds=30)
+
+
+def test_every_role_says_that_it_is_alive(world: ClusterWorld) -> None:
+    for role in ("control", "scaler", "gateway", "events"):
+        for pod in world.objects("pods", RELEASE_NAMESPACE, f"app.kubernetes.io/component={role}"):
+            answer = httpx.get(f"http://{pod['status']['podIP']}:{METRICS_PORT}/readyz", timeout=10)
+            assert answer.status_code == 200, role

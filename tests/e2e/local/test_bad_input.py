@@ -1,0 +1,38 @@
+"""A wrong file is reported with its line; the rest goes on."""
+
+from tests.e2e.conftest import Deployer
+from tests.e2e.worlds import LocalWorld, eventually
+
+WRONG_FIELD = """\
+apiVersion: funclet.dev/v1
+kind: Function
+metadata: {name: wrong}
+spec:
+  runtime: python3.13
+  handler: index.handler
+  memorySize: 64
+  code: {inline: "def handler(event, context): pass"}
+"""
+
+
+def test_a_wrong_value_is_reported_with_its_line(world: LocalWorld, deploy: Deployer) -> None:
+    file = world.folder / "wrong-value.yaml"
+    file.write_text(WRONG_FIELD)
+    eventually(lambda: any(f"{file}:7: Function/wrong" in line for line in world.said))
+    assert world.invoke(deploy.function("def handler(event, context): return 1")).payload == 1
+    file.unlink()
+
+
+def test_broken_yaml_is_reported_with_its_line(world: LocalWorld, deploy: Deployer) -> None:
+    file = world.folder / "broken.yaml"
+    file.write_text("apiVersion: funclet.dev/v1\nkind: Function\nmetadata: {name: broken\nspec: 1\n")
+    eventually(lambda: any(line.startswith(f"{file}:") and "not YAML" in line for line in world.said))
+    assert world.invoke(deploy.function("def handler(event, context): return 1")).payload == 1
+    file.unlink()
+
+
+def test_a_wrong_change_leaves_the_function_serving(world: LocalWorld, deploy: Deployer) -> None:
+    function = deploy.function("def handler(event, context): return 1")
+    deploy.function("def handler(event, context): return 2", name=function, timeout=0)
+    eventually(lambda: any(f"Function/{function}" in line and "timeout" in line for line in world.said))
+    assert world.invoke(function).payload == 1

@@ -1,0 +1,343 @@
+"""The two worlds in which the same behaviours are tested: local mode, and a real cluster.
+
+A world is asked from outside alone: files or kubectl, HTTP, the Lambda API by boto3, NATS, metrics.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import httpx
+import yaml
+from botocore.config import Config
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 30.0
+RELEASE_NAMESPACE = "funclet"
+METRICS_PORT = 9090
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What boto3 got from Invoke."""
+
+    status: int
+    payload: Any
+    function_error: str | None
+    executed_version: str | None
+    headers: Mapping[str, str]
+
+    @property
+    def billed_ms(self) -> int:
+        return int(self.headers["x-funclet-billed-ms"])
+
+    @property
+    def init_ms(self) -> float | None:
+        """Milliseconds of the init phase; None when this answer did not pay for one."""
+        value = self.headers.get("x-funclet-init-ms")
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The condition Ready of a Function or Trigger."""
+
+    ready: bool
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of /metrics."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def eventually(ask: Callable[[], T | None], seconds: float = 20.0, every: float = 0.05) -> T:
+    """The first truthy answer. An assertion in `ask` that fails, and a connection that is refused, are asked again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        last: object = None
+        try:
+            answer = ask()
+            if answer:
+                return answer
+            last = answer
+        except (AssertionError, httpx.TransportError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {seconds} s; at last: {last!r}")
+        time.sleep(every)
+
+
+class World(ABC):
+    """What a test sees of Funclet. `namespace` is where its resources are."""
+
+    namespace: str
+    url: str
+    nats_url: str
+    nats_url_of_functions: str
+    """The same server, as handlers reach it."""
+
+    @abstractmethod
+    def apply(self, text: str) -> None:
+        """Create or change the resources of this YAML."""
+
+    @abstractmethod
+    def delete(self, kind: str, name: str) -> None:
+        """Delete a resource; returns at once."""
+
+    @abstractmethod
+    def find_readiness(self, kind: str, name: str) -> Readiness | None:
+        """The condition Ready; None while nothing has been said."""
+
+    @abstractmethod
+    def instances(self, function: str) -> int:
+        """Instances that belong to the function now."""
+
+    @abstractmethod
+    def metrics(self) -> list[Sample]:
+        """All samples of all roles."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End, and leave nothing behind."""
+
+    @property
+    def endpoint(self) -> str:
+        """The Lambda API's endpoint for this world's namespace."""
+        return f"{self.url}/namespaces/{self.namespace}"
+
+    @cached_property
+    def client(self) -> Any:
+        """boto3's Lambda client, which retries nothing."""
+        return boto3.client(
+            "lambda",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=100, max_pool_connections=64),
+        )
+
+    def invoke(self, function: str, payload: Any = None, **more: Any) -> Answer:
+        """Invoke and wait. Raises botocore's ClientError for what is not a 2xx answer."""
+        response = self.client.invoke(FunctionName=function, Payload=json.dumps(payload or {}), **more)
+        body = response["Payload"].read()
+        return Answer(
+            status=response["StatusCode"],
+            payload=json.loads(body) if body else None,
+            function_error=response.get("FunctionError"),
+            executed_version=response.get("ExecutedVersion"),
+            headers=response["ResponseMetadata"]["HTTPHeaders"],
+        )
+
+    def post(self, function: str, payload: Any = None) -> httpx.Response:
+        """The same as plain HTTP, for tests that look at status codes."""
+        return httpx.post(
+            f"{self.endpoint}/2015-03-31/functions/{function}/invocations", json=payload or {}, timeout=100
+        )
+
+    def wait_ready(self, kind: str, name: str, seconds: float = READY_SECONDS) -> None:
+        """Returns when callers get it; fails with the last word on it."""
+
+        def is_ready() -> bool:
+            readiness = self.find_readiness(kind, name)
+            assert getattr(readiness, "ready", False), f"{kind}/{name}: {readiness}"
+            return True
+
+        eventually(is_ready, seconds)
+
+    def wait_instances(self, function: str, count: int, seconds: float = READY_SECONDS) -> None:
+        """Returns when the function has exactly this many instances."""
+
+        def is_so() -> bool:
+            found = self.instances(function)
+            assert found == count, f"{function} has {found} instances, not {count}"
+            return True
+
+        eventually(is_so, seconds, every=0.1)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples with this name and at least these labels."""
+        return sum(
+            sample.value
+            for sample in self.metrics()
+            if sample.name == name and labels.items() <= dict(sample.labels).items()
+        )
+
+
+def parse_metrics(text: str) -> list[Sample]:
+    return [
+        Sample(sample.name, sample.labels, sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+
+
+class LocalWorld(World):
+    """`funclet local FOLDER --port 0` as a child process."""
+
+    namespace = "default"
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+        self.process = subprocess.Popen(
+            [Path(sys.executable).with_name("funclet"), "local", folder, "--port", "0", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self.url = self._first("Funclet is listening on ")
+        self.nats_url = self.nats_url_of_functions = self._first("JetStream is at ")
+        self.metrics_url = self._first("Metrics are at ")
+
+    def apply(self, text: str) -> None:
+        for document in yaml.safe_load_all(text):
+            file = self._file(document["kind"], document["metadata"]["name"])
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.write_text(yaml.safe_dump(document, allow_unicode=True))
+            unfinished.replace(file)
+
+    def delete(self, kind: str, name: str) -> None:
+        self._file(kind, name).unlink(missing_ok=True)
+
+    def find_readiness(self, kind: str, name: str) -> Readiness | None:
+        if not self._file(kind, name).exists():
+            return None
+        pattern = re.compile(rf"{kind} {self.namespace}/{re.escape(name)} is (not ready: (\w+): (.*)|ready|gone)")
+        matches = [match for line in list(self.said) if (match := pattern.match(line))]
+        if not matches or matches[-1][1] == "gone":
+            return None
+        return Readiness(matches[-1][1].startswith("ready"), matches[-1][2] or "", matches[-1][3] or "")
+
+    def instances(self, function: str) -> int:
+        return round(self.metric("funclet_instances", namespace=self.namespace, function=function))
+
+    def metrics(self) -> list[Sample]:
+        return parse_metrics(httpx.get(self.metrics_url, timeout=10).text)
+
+    def interrupt(self) -> int:
+        """Ctrl-C; returns the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        try:
+            if self.process.poll() is None:
+                self.interrupt()
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._listener.join(timeout=5)
+            for stream in (self.process.stdout, self.process.stderr):
+                assert stream is not None
+                stream.close()
+
+    def _file(self, kind: str, name: str) -> Path:
+        return self.folder / f"{kind.lower()}-{name}.yaml"
+
+    def _first(self, beginning: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith(beginning):
+            self.process.kill()
+            self._listener.join(timeout=5)
+            raise AssertionError(f"funclet local said {line!r} and not {beginning!r}\n" + "\n".join(self.said[-40:]))
+        return line.removeprefix(beginning).strip()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip("\n"))
+
+
+class ClusterWorld(World):
+    """The cluster of KUBECONFIG, on which the chart is installed; a namespace of its own for each session."""
+
+    def __init__(self) -> None:
+        own = ROOT / "build" / "bin" / "kubectl"
+        self._kubectl = str(own) if own.exists() else "kubectl"
+        self._environment = {"KUBECONFIG": str(ROOT / "build" / "kubeconfig"), **os.environ}
+        self.namespace = f"e2e-{uuid.uuid4().hex[:6]}"
+        self.url = os.environ.get("URL", "").rstrip("/") or f"http://{self._address('funclet-gateway')}"
+        self.nats_url = self.nats_url_of_functions = f"nats://{self._address('funclet-nats')}"
+        self.kubectl("create", "namespace", self.namespace)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl printed. AssertionError with its words when it fails."""
+        done = self.run(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
+        return done.stdout
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """kubectl, which may fail."""
+        return subprocess.run(
+            [self._kubectl, *arguments], input=stdin, capture_output=True, text=True, env=self._environment, timeout=120
+        )
+
+    def objects(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        """Objects of a kind that are not on their way out."""
+        listed = self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json")
+        items: list[dict[str, Any]] = json.loads(listed)["items"]
+        return [item for item in items if "deletionTimestamp" not in item["metadata"]]
+
+    def apply(self, text: str) -> None:
+        self.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=text)
+
+    def delete(self, kind: str, name: str) -> None:
+        self.kubectl(
+            "delete", "-n", self.namespace, f"{kind.lower()}s.funclet.dev", name, "--wait=false", "--ignore-not-found"
+        )
+
+    def find_readiness(self, kind: str, name: str) -> Readiness | None:
+        resource = f"{kind.lower()}s.funclet.dev"
+        found = json.loads(self.kubectl("get", resource, name, "-n", self.namespace, "-o", "json"))
+        for condition in found.get("status", {}).get("conditions", []):
+            current = condition.get("observedGeneration") == found["metadata"]["generation"]
+            if condition["type"] == "Ready" and current:
+                return Readiness(condition["status"] == "True", condition["reason"], condition.get("message", ""))
+        return None
+
+    def instances(self, function: str) -> int:
+        return len(self.objects("pods", self.namespace, f"funclet.dev/function={function}"))
+
+    def metrics(self) -> list[Sample]:
+        hosts = [
+            pod["status"]["podIP"]
+            for role in ("gateway", "scaler", "events")
+            for pod in self.objects("pods", RELEASE_NAMESPACE, f"app.kubernetes.io/component={role}")
+            if pod["status"].get("podIP")
+        ]
+        texts = [httpx.get(f"http://{host}:{METRICS_PORT}/metrics", timeout=10).text for host in hosts]
+        return [sample for text in texts for sample in parse_metrics(text)]
+
+    def close(self) -> None:
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def _address(self, service: str) -> str:
+        spec = json.loads(self.kubectl("get", "service", service, "-n", RELEASE_NAMESPACE, "-o", "json"))["spec"]
+        return f"{spec['clusterIP']}:{spec['ports'][0]['port']}"
