@@ -1,0 +1,180 @@
+"""Lambda's Invoke API without its transport: what a request asks for, and the answers in AWS's own words.
+
+Shapes and their exact letter case are those of botocore's service model, lambda/2015-03-31/service-2.json.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from funclet.core.arn import account_id, function_arn
+from funclet.core.revision import LATEST
+
+API_PREFIX = "/2015-03-31/functions/"
+BODY_LIMIT_BYTES = 6 * 1024 * 1024
+"""Lambda's quota "Invocation payload, synchronous": 6 MB each for request and response."""
+CLIENT_CONTEXT_LIMIT_BYTES = 3583
+
+RESERVED_LIMIT_HEADER_SECONDS = 1
+"""Retry-After of a 429."""
+
+_REFERENCE = re.compile(
+    r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):)?"
+    r"(?:(?P<account>\d{12}):)?(?:function:)?"
+    r"(?P<name>[a-zA-Z0-9-_]{1,140})(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
+)
+_PATH = re.compile(r"(?:/namespaces/(?P<namespace>[^/]+))?/2015-03-31/functions/(?P<reference>[^/]+)/invocations")
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaError:
+    """An error answer. `text_member` is how the shape spells its message: Message or message."""
+
+    status: int
+    error_type: str
+    message: str
+    text_member: str = "Message"
+    fault: str = "User"
+    reason: str | None = None
+    retry_after_seconds: int | None = None
+
+    def body(self) -> bytes:
+        """The JSON document."""
+        members = {"Type": self.fault, self.text_member: self.message}
+        if self.reason is not None:
+            members["Reason"] = self.reason
+        return json.dumps(members).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which function a path names. `account` is set when the caller gave an ARN that has one."""
+
+    namespace: str | None
+    name: str
+    qualifier: str | None
+    account: str | None
+
+
+def function_not_found(region: str, namespace: str, name: str, qualifier: str | None = None) -> LambdaError:
+    """404, with the ARN that was looked for."""
+    arn = function_arn(region, namespace, name) + (f":{qualifier}" if qualifier else "")
+    return LambdaError(404, "ResourceNotFoundException", f"Function not found: {arn}")
+
+
+def throttled(reason: str) -> LambdaError:
+    """429."""
+    return LambdaError(
+        429, "TooManyRequestsException", "Rate Exceeded.", text_member="message", reason=reason,
+        retry_after_seconds=RESERVED_LIMIT_HEADER_SECONDS,
+    )  # fmt: skip
+
+
+def unavailable(message: str, retry_after_seconds: int = 1) -> LambdaError:
+    """503: the platform, not the function. boto3 retries a ServiceException with a 5xx status."""
+    return LambdaError(503, "ServiceException", message, fault="Service", retry_after_seconds=retry_after_seconds)
+
+
+def request_too_large() -> LambdaError:
+    """413."""
+    message = f"Request must be smaller than {BODY_LIMIT_BYTES} bytes for the InvokeFunction operation"
+    return LambdaError(413, "RequestTooLargeException", message, text_member="message")
+
+
+def unknown_operation() -> LambdaError:
+    """404 for paths of the Lambda API that are not served."""
+    return LambdaError(404, "UnknownOperationException", "This operation is not available.")
+
+
+def invalid_parameter(message: str) -> LambdaError:
+    """400."""
+    return LambdaError(400, "InvalidParameterValueException", message, text_member="message")
+
+
+def parse_target(url: str) -> Target | LambdaError | None:
+    """What this URL (path and query, as received) invokes. None: it is no path of the Lambda API at all."""
+    path, _, query = url.partition("?")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return unknown_operation() if _is_lambda_path(path) else None
+    reference = _REFERENCE.fullmatch(unquote(match["reference"]))
+    if reference is None:
+        return invalid_parameter(
+            f"1 validation error detected: Value '{unquote(match['reference'])}' at 'functionName' failed to satisfy "
+            f"constraint: Member must satisfy regular expression pattern: {_REFERENCE.pattern}"
+        )
+    given = parse_qs(query).get("Qualifier", [None])[0]
+    named = reference["qualifier"]
+    if given is not None and named is not None and given != named:
+        return invalid_parameter("The derived qualifier from the function name does not match the specified qualifier.")
+    namespace = unquote(match["namespace"]) if match["namespace"] else None
+    return Target(namespace, reference["name"], named or given, reference["account"])
+
+
+def _is_lambda_path(path: str) -> bool:
+    if path.startswith("/namespaces/"):
+        path = "/" + path.split("/", 3)[-1]
+    return path.startswith("/2015-03-31/")
+
+
+def find_namespace(target: Target, default_namespace: str, accounts: Mapping[str, str]) -> str | None:
+    """The namespace that a target means; None when its ARN's account is nobody's. `accounts`: account → namespace."""
+    namespace = target.namespace or default_namespace
+    if target.account is None or target.account == account_id(namespace):
+        return namespace
+    return accounts.get(target.account) if target.namespace is None else None
+
+
+def is_latest(qualifier: str | None) -> bool:
+    """Whether the unpublished version is meant, the only one there is."""
+    return qualifier is None or qualifier == LATEST
+
+
+def check_payload(body: bytes) -> LambdaError | None:
+    """Lambda refuses a payload that is not JSON before the function sees it. An empty one is an empty event."""
+    if not body:
+        return None
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return LambdaError(
+            400, "InvalidRequestContentException", f"Could not parse request body into json: {error}",
+            text_member="message",
+        )  # fmt: skip
+    return None
+
+
+def decode_client_context(value: str) -> str | LambdaError:
+    """X-Amz-Client-Context (base64 of JSON) as JSON text in one line of ASCII, fit for a header."""
+    try:
+        if len(value) > CLIENT_CONTEXT_LIMIT_BYTES:
+            raise ValueError(f"it is longer than {CLIENT_CONTEXT_LIMIT_BYTES} bytes")
+        return json.dumps(json.loads(base64.b64decode(value, validate=True)))
+    except (ValueError, RecursionError, binascii.Error) as error:
+        return LambdaError(
+            400, "InvalidRequestContentException", f"Client context must be Base64-encoded JSON: {error}",
+            text_member="message",
+        )  # fmt: skip
+
+
+def error_payload(error_type: str, message: str) -> bytes:
+    """The body of a function error that the platform makes: Lambda's errorType and errorMessage."""
+    return json.dumps({"errorType": error_type, "errorMessage": message}).encode()
+
+
+def exit_error(request_id: str) -> bytes:
+    """What the caller gets when the instance died without an answer."""
+    return error_payload(
+        "Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited without providing a reason"
+    )
+
+
+def timeout_error(request_id: str, timeout_seconds: float) -> bytes:
+    """What the caller gets when the instance did not even enforce the timeout."""
+    return error_payload(
+        "Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {timeout_seconds:.2f} seconds"
+    )

@@ -1,0 +1,236 @@
+"""The slots of one function: which invocation runs where, which wait, and which are refused.
+
+Rules:
+1. A slot runs one invocation at a time.
+2. Only instances of the current revision get new invocations. An instance of another revision is kept, and serves once
+   the catalog names its revision (the feed may be ahead of the catalog).
+3. The most recently used slot is taken first, so that the other instances can fall idle.
+4. While a usable slot is free, nothing waits. First come, first served.
+5. A draining instance is named as drained exactly once, when its last invocation has ended.
+
+Methods change the state and return what is to be done. `now` is in seconds of any monotonic clock.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from funclet.core.messages import FunctionDemand, InstanceAddress, InstanceUse
+from funclet.errors import Throttled, Unavailable
+
+RESERVED_LIMIT = "ReservedFunctionConcurrentInvocationLimitExceeded"
+QUEUE_FULL = "QueueFull"
+
+SERVICE_WEIGHT = 0.2
+"""Weight of the newest invocation in the moving average of the service time: the last ten make up 90 % of it."""
+CONNECT_FAILURES_LIMIT = 3
+"""An instance that refuses this many connections in a row gets nothing more."""
+
+
+class Instance:
+    """One instance as this gateway uses it."""
+
+    __slots__ = ("address", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots")
+
+    def __init__(self, address: InstanceAddress, now: float) -> None:
+        self.address = address
+        self.slots = [Slot(self, index, port) for index, port in enumerate(address.slots)]
+        self.busy = 0
+        self.idle_since = now
+        self.connect_failures = 0
+        self.draining = self.broken = self.gone = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it may get invocations, if its revision is the current one."""
+        return not (self.draining or self.broken or self.gone)
+
+
+class Slot:
+    """One unit of an instance's concurrency. `channel` is the shell's own: its connection."""
+
+    __slots__ = ("busy", "channel", "index", "instance", "port")
+
+    def __init__(self, instance: Instance, index: int, port: int) -> None:
+        self.instance = instance
+        self.index = index
+        self.port = port
+        self.busy = False
+        self.channel: object | None = None
+
+
+W = TypeVar("W")
+Assignment = tuple[Slot, W]
+
+
+class FunctionPool(Generic[W]):
+    """All of one function: its instances, and its invocations that run or wait. W is the shell's invocation."""
+
+    def __init__(self, key: str, queue_limit: int) -> None:
+        self.key = key
+        self.queue_limit = queue_limit
+        self.revision: str | None = None
+        self.reserved_concurrency: int | None = None
+        self.instances: dict[str, Instance] = {}
+        self.waiting: OrderedDict[W, None] = OrderedDict()
+        self.in_flight = 0
+        self.service_ms: float | None = None
+        self.drained: list[str] = []
+        """Names for the next report; the shell empties it."""
+        self._free: list[Slot] = []
+
+    def admit(self, waiter: W, *, any_length: bool = False) -> Slot | None:
+        """A slot to use now, or None: it waits. Raises Throttled or Unavailable when it may not even wait."""
+        reserved = self.reserved_concurrency
+        if reserved is not None and self.in_flight + len(self.waiting) >= reserved:
+            raise Throttled("Rate Exceeded.", reason=RESERVED_LIMIT)
+        if self._free:
+            return self._take()
+        if len(self.waiting) >= self.queue_limit and not any_length:
+            raise Unavailable(f"{len(self.waiting)} invocations of this function wait already.", reason=QUEUE_FULL)
+        self.waiting[waiter] = None
+        return None
+
+    def release(self, slot: Slot, now: float, service_ms: float | None = None) -> W | None:
+        """An invocation has ended. Returns the waiter that runs on this slot now, if any."""
+        if service_ms is not None:
+            old = self.service_ms
+            self.service_ms = service_ms if old is None else old + SERVICE_WEIGHT * (service_ms - old)
+        instance = slot.instance
+        usable = instance.address.revision == self.revision and instance.open
+        if usable and self.waiting:
+            return self.waiting.popitem(last=False)[0]
+        self.in_flight -= 1
+        slot.busy = False
+        instance.busy -= 1
+        if instance.busy == 0:
+            instance.idle_since = now
+            if instance.draining and not instance.gone:
+                self.drained.append(instance.address.name)
+        if usable:
+            self._free.append(slot)
+        return None
+
+    def forget(self, waiter: W) -> bool:
+        """The caller went away or gave up waiting. False: it was not waiting."""
+        return self.waiting.pop(waiter, self) is None
+
+    def retry(self, slot: Slot, waiter: W, now: float) -> Slot | None:
+        """Nothing was delivered to `slot`: the slot to try next, or None when the waiter is first in the queue now."""
+        instance = slot.instance
+        instance.connect_failures += 1
+        if instance.connect_failures >= CONNECT_FAILURES_LIMIT and not instance.broken:
+            instance.broken = True
+            self._rebuild_free()
+        self._give_back(slot, now)
+        if self._free:
+            return self._take()
+        self.waiting[waiter] = None
+        self.waiting.move_to_end(waiter, last=False)
+        return None
+
+    def _give_back(self, slot: Slot, now: float) -> None:
+        """Free a slot that did not work, as the last one to be tried again."""
+        self.in_flight -= 1
+        slot.busy = False
+        instance = slot.instance
+        instance.busy -= 1
+        if instance.busy == 0:
+            instance.idle_since = now
+            if instance.draining and not instance.gone:
+                self.drained.append(instance.address.name)
+        if self._usable(instance):
+            self._free.insert(0, slot)
+
+    def add(self, address: InstanceAddress, now: float) -> list[Assignment[W]]:
+        """An instance was announced. Announcing it again changes nothing."""
+        if address.name in self.instances:
+            return []
+        instance = self.instances[address.name] = Instance(address, now)
+        if self._usable(instance):
+            self._free.extend(reversed(instance.slots))
+        return self._assign()
+
+    def drain(self, name: str) -> None:
+        """Give this instance nothing more. An idle or unknown one is drained at once."""
+        instance = self.instances.get(name)
+        if instance is None or instance.draining:
+            return
+        instance.draining = True
+        self._rebuild_free()
+        if instance.busy == 0:
+            self.drained.append(name)
+
+    def remove(self, name: str) -> list[Slot]:
+        """The instance is gone. Returns its slots; closing their connections fails what runs on them."""
+        instance = self.instances.pop(name, None)
+        if instance is None:
+            return []
+        instance.gone = True
+        self._rebuild_free()
+        return instance.slots
+
+    def switch(self, revision: str | None, reserved_concurrency: int | None) -> list[Assignment[W]]:
+        """The catalog names the revision that callers get from now on; None: the function was deleted."""
+        self.reserved_concurrency = reserved_concurrency
+        if revision == self.revision:
+            return []
+        self.revision = revision
+        self._rebuild_free()
+        return self._assign()
+
+    def refuse_waiting(self) -> list[W]:
+        """Take all waiters out of the queue, to be answered with an error."""
+        waiters = list(self.waiting)
+        self.waiting.clear()
+        return waiters
+
+    @property
+    def all_busy(self) -> bool:
+        """Whether no slot is free for a new invocation."""
+        return not self._free
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is left that this pool would be needed for."""
+        return self.revision is None and not (self.instances or self.waiting or self.in_flight or self.drained)
+
+    def demand(self, now: float) -> FunctionDemand:
+        """What the scaler is told."""
+        uses = {
+            name: InstanceUse(
+                busy=instance.busy, idle_seconds=0 if instance.busy else max(0, now - instance.idle_since)
+            )
+            for name, instance in self.instances.items()
+        }
+        return FunctionDemand(
+            queued=len(self.waiting), in_flight=self.in_flight, service_ms=self.service_ms, instances=uses
+        )
+
+    def _usable(self, instance: Instance) -> bool:
+        return instance.address.revision == self.revision and instance.open
+
+    def _take(self) -> Slot:
+        slot = self._free.pop()
+        slot.busy = True
+        slot.instance.busy += 1
+        self.in_flight += 1
+        return slot
+
+    def _assign(self) -> list[Assignment[W]]:
+        return [(self._take(), self.waiting.popitem(last=False)[0]) for _ in range(self._pairs())]
+
+    def _pairs(self) -> int:
+        return min(len(self._free), len(self.waiting))
+
+    def _rebuild_free(self) -> None:
+        """Keep the order of the slots that stay; add those of instances that have become usable."""
+        kept = [slot for slot in self._free if self._usable(slot.instance)]
+        known = set(kept)
+        new = [slot for slot in self._usable_idle_slots() if slot not in known]
+        self._free = new + kept
+
+    def _usable_idle_slots(self) -> Iterator[Slot]:
+        for instance in self.instances.values():
+            if self._usable(instance):
+                yield from (slot for slot in instance.slots if not slot.busy)

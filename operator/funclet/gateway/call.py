@@ -1,0 +1,92 @@
+"""One invocation on its way through the gateway."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from funclet.adapters.metrics import FunctionMeter
+from funclet.core.lambda_api import LambdaError
+from funclet.core.revision import Revision
+from funclet.core.slots import FunctionPool, Slot
+
+if TYPE_CHECKING:
+    from funclet.gateway.client import Request
+
+
+@dataclass(slots=True)
+class InstanceAnswer:
+    """What an instance answered. `duration_us` is None when it did not say: the gateway's own measure is taken then."""
+
+    body: bytes
+    duration_us: int | None = None
+    init_us: int | None = None
+    error: str | None = None
+    log_result: str = ""
+    close: bool = False
+
+
+@dataclass(slots=True)
+class Measure:
+    """What was metered for one answer."""
+
+    duration_us: int
+    billed_ms: int
+    init_us: int | None
+    memory_mib: int
+    queue_seconds: float
+
+
+class Served:
+    """One function as this gateway serves it. `revision` is None when the catalog does not have it."""
+
+    __slots__ = ("key", "meter", "pool", "revision")
+
+    def __init__(self, key: str, queue_limit: int, meter: FunctionMeter) -> None:
+        self.key = key
+        self.pool: FunctionPool[Call] = FunctionPool(key, queue_limit)
+        self.revision: Revision | None = None
+        self.meter = meter
+        meter.queue_depth = lambda: len(self.pool.waiting)
+        meter.in_flight = lambda: self.pool.in_flight
+
+
+class Reply(Protocol):
+    """How an invocation is answered: as the Lambda API does, or as an HTTP API does."""
+
+    def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> None:
+        """The function has run, with or without success."""
+
+    def refused(self, call: "Call", error: LambdaError) -> None:
+        """The function has not run."""
+
+
+class Call:
+    """One invocation. `head` is what follows the name of the request id's header in the request to the instance."""
+
+    __slots__ = (
+        "body", "deadline", "head", "queued_at", "reply", "request", "request_id", "revision", "sent_at", "served",
+        "slot",
+    )  # fmt: skip
+
+    def __init__(
+        self, served: Served, revision: Revision, request: "Request", reply: Reply, request_id: str, body: bytes
+    ) -> None:
+        self.served = served
+        self.revision = revision
+        self.request = request
+        self.reply = reply
+        self.request_id = request_id
+        self.body = body
+        self.head = b""
+        self.slot: Slot | None = None
+        self.queued_at = 0.0
+        self.sent_at = 0.0
+        self.deadline = 0.0
+
+    def build_head(self, trace_id: str, client_context: str | None, *, log_tail: bool) -> None:
+        """What every slot is sent of this call, after the slot's own prefix."""
+        context = f"lambda-runtime-client-context: {client_context}\r\n" if client_context else ""
+        tail = "x-amz-log-type: Tail\r\n" if log_tail else ""
+        self.head = (
+            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{context}{tail}"
+            f"content-length: {len(self.body)}\r\n\r\n"
+        ).encode()

@@ -1,0 +1,104 @@
+"""Tells the scaler what functions need: at once when somebody waits, every 100 ms while things change, every second."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from funclet.core.messages import DemandReport
+from funclet.core.slots import FunctionPool
+from funclet.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+URGENT_GAP_SECONDS = 0.005
+"""Between two reports about growing queues: under overload every call would be one."""
+CHANGE_GAP_SECONDS = 0.1
+LIFE_SIGN_SECONDS = 1.0
+
+Pool = FunctionPool[Any]
+
+
+class DemandReporter:
+    """Gathers changed pools and sends them. What could not be delivered is sent again."""
+
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[DemandReport], Awaitable[None]],
+        on_delivered: Callable[[Iterable[str]], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._name = name
+        self._send = send
+        self._on_delivered = on_delivered
+        self._loop = loop
+        self._changed: set[Pool] = set()
+        self._stray: list[str] = []
+        self._wake = asyncio.Event()
+        self._due = loop.time()
+        self._last = 0.0
+        self._reachable = True
+
+    def touch(self, pool: Pool) -> None:
+        """Something about this pool has changed."""
+        if pool not in self._changed:
+            self._changed.add(pool)
+            self._schedule(self._last + CHANGE_GAP_SECONDS)
+
+    def hurry(self, pool: Pool) -> None:
+        """An invocation waits and no slot is free."""
+        self._changed.add(pool)
+        self._schedule(self._last + URGENT_GAP_SECONDS)
+
+    def add_drained(self, name: str) -> None:
+        """An instance that is in no pool is not used."""
+        self._stray.append(name)
+        self._schedule(self._last + CHANGE_GAP_SECONDS)
+
+    def _schedule(self, due: float) -> None:
+        """Send at `due` at the latest. Waking is a flag, so what comes in the same turn of the loop goes together."""
+        if due < self._due:
+            self._due = due
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            await self._sleep_until_due()
+            await self._report()
+
+    async def _sleep_until_due(self) -> None:
+        while (delay := self._due - self._loop.time()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    async def _report(self) -> None:
+        now = self._last = self._loop.time()
+        self._due = now + LIFE_SIGN_SECONDS
+        pools, self._changed = self._changed, set()
+        stray, self._stray = self._stray, []
+        drained = [*stray, *(name for pool in pools for name in pool.drained)]
+        functions = {pool.key: pool.demand(now) for pool in pools}
+        try:
+            await self._send(DemandReport(reporter=self._name, functions=functions, drained=drained))
+        except Unavailable as error:
+            self._changed |= pools
+            self._stray += stray
+            self._note(reachable=False, detail=error.message)
+            return
+        self._note(reachable=True)
+        for pool in pools:
+            pool.drained = [name for name in pool.drained if name not in drained]
+        self._on_delivered(drained)
+
+    def _note(self, *, reachable: bool, detail: str = "") -> None:
+        """One line a transition."""
+        if reachable != self._reachable:
+            self._reachable = reachable
+            level = logging.INFO if reachable else logging.WARNING
+            log.log(level, "demand reports", extra={"delivered": reachable, "detail": detail})

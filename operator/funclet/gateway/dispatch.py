@@ -1,0 +1,173 @@
+"""Admission, slot, upstream: from a call that is understood to its answer, metered."""
+
+import asyncio
+import logging
+
+from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_function
+from funclet.core.billing import billed_ms, gb_seconds
+from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_error, unavailable
+from funclet.core.slots import Slot
+from funclet.errors import Throttled, Unavailable
+from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.gateway.demand import DemandReporter
+from funclet.gateway.upstream import SlotConnection
+
+log = logging.getLogger(__name__)
+
+GUARD_SECONDS = 15
+"""Beyond the timeout, which the instance enforces: 10 s for the init phase (Lambda's limit), 5 s for all else."""
+
+
+class Dispatcher:
+    """Owns the pools and all calls that run or wait."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, demand: DemandReporter, queue_limit: int, queue_timeout_seconds: float
+    ) -> None:
+        self.loop = loop
+        self.functions: dict[str, Served] = {}
+        self.active: set[Call] = set()
+        self._demand = demand
+        self._queue_limit = queue_limit
+        self._queue_timeout_seconds = queue_timeout_seconds
+
+    def serve(self, key: str) -> Served:
+        """The function of this key, with an empty pool if it is new."""
+        served = self.functions.get(key)
+        if served is None:
+            served = self.functions[key] = Served(key, self._queue_limit, INVOCATIONS.of(key))
+        return served
+
+    def discard_unused(self, served: Served) -> None:
+        """Forget a deleted function when nothing of it is left."""
+        if served.pool.unused and self.functions.get(served.key) is served:
+            del self.functions[served.key]
+            forget_function(served.key)
+
+    # --- the way of a call ---
+
+    def submit(self, call: Call, *, any_length: bool = False) -> None:
+        """Run the call now, queue it, or refuse it."""
+        pool = call.served.pool
+        call.queued_at = self.loop.time()
+        try:
+            slot = pool.admit(call, any_length=any_length)
+        except Throttled as error:
+            call.served.meter.throttle(error.reason)
+            call.reply.refused(call, throttled(error.reason))
+            return
+        except Unavailable as error:
+            self._refuse(call, unavailable(error.message))
+            return
+        self.active.add(call)
+        if slot is not None:
+            self._demand.touch(pool)
+            self._send(slot, call, call.queued_at)
+        else:
+            call.deadline = call.queued_at + self._queue_timeout_seconds
+            self._demand.hurry(pool)
+
+    def _send(self, slot: Slot, call: Call, now: float) -> None:
+        call.slot = slot
+        call.sent_at = now
+        call.deadline = now + call.revision.timeout_seconds + GUARD_SECONDS
+        channel = slot.channel
+        if channel is None:
+            channel = slot.channel = SlotConnection(self, slot)
+        assert isinstance(channel, SlotConnection)
+        channel.send(call)
+
+    def assign(self, pairs: list[tuple[Slot, Call]]) -> None:
+        """Send waiters to slots that have become free for them."""
+        now = self.loop.time()
+        for slot, call in pairs:
+            self._send(slot, call, now)
+
+    def complete(self, slot: Slot, call: Call, answer: InstanceAnswer) -> None:
+        """The instance has answered: free the slot for the next call, meter, answer."""
+        now = self.loop.time()
+        occupied_us = int((now - call.sent_at) * 1_000_000)
+        duration_us = occupied_us if answer.duration_us is None else answer.duration_us
+        self._release(slot, call, now, max(0, occupied_us - (answer.init_us or 0)) / 1000)
+        measure = self._meter(call, duration_us, answer)
+        call.reply.answered(call, answer, measure)
+
+    def _release(self, slot: Slot, call: Call, now: float, service_ms: float | None) -> None:
+        self.active.discard(call)
+        pool = call.served.pool
+        waiter = pool.release(slot, now, service_ms)
+        self._demand.touch(pool)
+        if waiter is not None:
+            self._send(slot, waiter, now)
+        elif pool.revision is None:
+            self.discard_unused(call.served)
+
+    def _meter(self, call: Call, duration_us: int, answer: InstanceAnswer) -> Measure:
+        memory_mib = call.revision.memory_mib
+        queue_seconds = call.sent_at - call.queued_at
+        billed = billed_ms(duration_us, answer.init_us or 0)
+        meter = call.served.meter
+        if answer.error is None:
+            meter.ok += 1
+        else:
+            meter.error += 1
+        meter.billed_ms += billed
+        meter.gb_seconds += gb_seconds(memory_mib, billed)
+        meter.observe_duration(duration_us / 1_000_000)
+        if answer.init_us is not None:
+            meter.cold_starts += 1
+            COLD_START_SECONDS.labels("queue").observe(queue_seconds)
+            COLD_START_SECONDS.labels("init").observe(answer.init_us / 1_000_000)
+        return Measure(duration_us, billed, answer.init_us, memory_mib, queue_seconds)
+
+    # --- what goes wrong ---
+
+    def undelivered(self, slot: Slot, call: Call) -> None:
+        """Try another slot, or wait again for as long as the call may."""
+        pool = call.served.pool
+        call.slot = None
+        call.deadline = call.queued_at + self._queue_timeout_seconds
+        log.info("connect failed", extra={"function": pool.key, "instance": slot.instance.address.name})
+        following = pool.retry(slot, call, self.loop.time())
+        self._demand.hurry(pool)
+        if following is not None:
+            self._send(following, call, self.loop.time())
+
+    def died(self, slot: Slot, call: Call) -> None:
+        """The instance had the call: it must not run twice, so the caller gets Lambda's error."""
+        self._fail(slot, call, exit_error(call.request_id))
+
+    def _fail(self, slot: Slot, call: Call, body: bytes) -> None:
+        self.complete(slot, call, InstanceAnswer(body, error="Unhandled"))
+
+    def _refuse(self, call: Call, error: LambdaError) -> None:
+        self.active.discard(call)
+        call.served.meter.unavailable += 1
+        call.reply.refused(call, error)
+
+    def refuse_waiting(self, served: Served, error: LambdaError) -> None:
+        """Answer all that wait for this function with an error."""
+        for call in served.pool.refuse_waiting():
+            self._refuse(call, error)
+        self._demand.touch(served.pool)
+
+    def abandon(self, call: Call) -> None:
+        """The caller went away. What runs goes on, as on Lambda; what waits does not begin."""
+        if call.served.pool.forget(call):
+            self.active.discard(call)
+            self._demand.touch(call.served.pool)
+
+    def sweep(self, now: float) -> None:
+        """End what has waited or run for too long."""
+        for call in [call for call in self.active if call.deadline < now]:
+            if call.served.pool.forget(call):
+                self._demand.touch(call.served.pool)
+                self._refuse(call, unavailable("No instance became free in time."))
+            elif call.slot is not None:
+                self._expire(call.slot, call)
+
+    def _expire(self, slot: Slot, call: Call) -> None:
+        """The instance did not even answer that the time is over."""
+        if isinstance(slot.channel, SlotConnection):
+            slot.channel.cancel()
+        self._fail(slot, call, timeout_error(call.request_id, call.revision.timeout_seconds))

@@ -1,0 +1,115 @@
+"""Requests that match HTTP triggers: turned into events and calls, answered by API Gateway's rules."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from funclet.api.trigger import Trigger
+from funclet.core.arn import account_id
+from funclet.core.http_event import (
+    HttpAnswer,
+    HttpRequest,
+    RouteContext,
+    build_event,
+    internal_error,
+    message_answer,
+    parse_answer,
+)
+from funclet.core.http_routes import Match, Route, RouteTable
+from funclet.core.lambda_api import LambdaError
+from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.gateway.client import Request
+from funclet.gateway.identifiers import new_request_id
+from funclet.gateway.lambda_stage import read_trace_id
+
+REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
+
+
+class HttpReply:
+    """Answers calls as an HTTP API of API Gateway does."""
+
+    def answered(self, call: Call, answer: InstanceAnswer, _: Measure) -> None:
+        """The function's response; 500 when it failed or when its answer is no response."""
+        response = internal_error() if answer.error else parse_answer(answer.body)
+        headers = [*response.headers, ("apigw-requestid", call.request_id)]
+        call.request.client.respond(call.request, HttpAnswer(response.status, headers, response.body))
+
+    def refused(self, call: Call, error: LambdaError) -> None:
+        """429 and 503 as such, all else is the platform's fault."""
+        retry = error.retry_after_seconds
+        headers = [("retry-after", str(retry))] if retry is not None else []
+        message = REFUSALS.get(error.status)
+        answer = internal_error() if message is None else message_answer(error.status, message, headers)
+        call.request.client.respond(call.request, answer)
+
+
+class HttpStage:
+    """Matches requests with the routes of all triggers."""
+
+    def __init__(self, functions: Mapping[str, Served], triggers: Mapping[str, Trigger]) -> None:
+        self._functions = functions
+        self._triggers = triggers
+        self._table: RouteTable | None = None
+        self._reply = HttpReply()
+
+    def invalidate(self) -> None:
+        """A trigger has changed: the routes are built anew when the next request comes."""
+        self._table = None
+
+    def read(self, request: Request) -> Call | HttpAnswer:
+        """The call to submit, or the answer to give at once."""
+        if self._table is None:
+            self._table = RouteTable(build_routes(self._triggers))
+        received = read_request(request)
+        host = _host_name(dict(received.headers).get("host", ""))
+        match = self._table.match(received.method, host, received.path)
+        served = None if match is None else self._functions.get(match.route.function)
+        if match is None:
+            return message_answer(404, "Not Found")
+        if served is None or served.revision is None:
+            return internal_error()
+        return self._build_call(request, received, match, served)
+
+    def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call:
+        assert served.revision is not None
+        request_id = new_request_id()
+        namespace = served.key.partition("/")[0]
+        api_id = hashlib.sha256(match.route.trigger.encode()).hexdigest()[:10]
+        context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
+        event = build_event(received, context, request_id, datetime.now(UTC))
+        call = Call(served, served.revision, request, self._reply, request_id, json.dumps(event).encode())
+        call.build_head(read_trace_id({n.lower(): v for n, v in request.headers}), None, log_tail=False)
+        return call
+
+
+def read_request(request: Request) -> HttpRequest:
+    """The request as text; header names in lower case."""
+    path, _, query = request.url.decode("latin-1").partition("?")
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers]
+    return HttpRequest(request.method.decode(), path, query, headers, request.body, request.client.source_ip)
+
+
+def build_routes(triggers: Mapping[str, Trigger]) -> list[Route]:
+    """The routes of all enabled HTTP triggers, the older trigger first."""
+    enabled = [(key, trigger) for key, trigger in triggers.items() if trigger.spec.enabled and trigger.spec.http]
+    enabled.sort(key=lambda item: (_age(item[1]), item[0]))
+    return [_build_route(key, trigger) for key, trigger in enabled]
+
+
+def _age(trigger: Trigger) -> float:
+    created = trigger.metadata.creation_timestamp
+    return created.timestamp() if created else 0.0
+
+
+def _build_route(key: str, trigger: Trigger) -> Route:
+    http = trigger.spec.http
+    assert http is not None
+    function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
+    return Route(key, function, http.path, tuple(http.methods), http.host)
+
+
+def _host_name(host: str) -> str:
+    """Without the port; an IPv6 address keeps its brackets."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host

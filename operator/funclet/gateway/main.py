@@ -1,0 +1,45 @@
+"""`python -m funclet gateway`: the gateway of a cluster."""
+
+import asyncio
+import os
+import signal
+import socket
+
+import uvloop
+
+from funclet.adapters import logs
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.health import HealthServer, registry_text
+from funclet.adapters.kube import KubeResources
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.gateway.role import Gateway
+from funclet.gateway.settings import GatewaySettings, read_settings
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    catalog = Catalog(KubeResources.in_cluster(settings.watch_namespace))
+    scaler = ScalerClient(settings.scaler_url, settings.internal_token, socket.gethostname())
+    gateway = Gateway(settings, catalog, scaler)
+    health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready)
+    await health.start()
+    following = asyncio.create_task(catalog.run())
+    await catalog.synced()
+    await gateway.start()
+    end = asyncio.create_task(stopped.wait())
+    await asyncio.wait((following, end), return_when=asyncio.FIRST_COMPLETED)
+    await gateway.stop()
+    await health.stop()
+    if following.done():
+        following.result()
+    following.cancel()
+
+
+def main() -> None:
+    """Read the environment and run."""
+    settings = read_settings(os.environ)
+    logs.configure("gateway", settings.log_level)
+    uvloop.run(run(settings))

@@ -1,0 +1,166 @@
+"""The gateway role: the data plane."""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import Protocol
+
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.api.trigger import Trigger
+from funclet.core.arn import account_id
+from funclet.core.http_event import HttpAnswer, message_answer
+from funclet.core.lambda_api import LambdaError, request_too_large, unknown_operation
+from funclet.core.revision import Revision
+from funclet.gateway.call import Call
+from funclet.gateway.client import ClientProtocol, Request
+from funclet.gateway.demand import DemandReporter
+from funclet.gateway.dispatch import Dispatcher
+from funclet.gateway.http_stage import HttpStage
+from funclet.gateway.identifiers import new_request_id
+from funclet.gateway.instances import InstanceBook
+from funclet.gateway.lambda_stage import LambdaStage, error_answer
+from funclet.gateway.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.25
+"""How late a timeout may be noticed. One sweep is cheaper than a timer for each call."""
+
+
+class FunctionCatalog(Protocol):
+    """What the gateway needs of `funclet.adapters.catalog.Catalog`."""
+
+    functions: dict[str, Revision]
+    triggers: dict[str, Trigger]
+
+    def on_function(self, callback: Callable[[str, Revision | None], None]) -> None:
+        """Call back at each change of a function."""
+
+    def on_trigger(self, callback: Callable[[str, Trigger | None], None]) -> None:
+        """Call back at each change of a trigger."""
+
+
+class Gateway:
+    """Serves callers. The catalog is run by whoever made it; `port` is known after `start`."""
+
+    def __init__(self, settings: GatewaySettings, catalog: FunctionCatalog, scaler: ScalerClient) -> None:
+        self.port = settings.port
+        self.stopping = False
+        self.date_header = ""
+        self.clients: set[ClientProtocol] = set()
+        self._settings = settings
+        self._catalog = catalog
+        self._scaler = scaler
+        self._accounts: dict[str, str] = {}
+        self._deserted = asyncio.Event()
+        self._events_authorization = f"Bearer {settings.internal_token}".encode()
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether callers should be sent here."""
+        return self._server is not None and not self.stopping
+
+    async def start(self) -> None:
+        """Listen, and begin to follow the catalog and the scaler."""
+        self.loop = asyncio.get_running_loop()
+        settings = self._settings
+        self._demand = DemandReporter(self._scaler.reporter, self._scaler.report, self._drained, self.loop)
+        self._dispatcher = Dispatcher(self.loop, self._demand, settings.queue_limit, settings.queue_timeout_seconds)
+        self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
+        self._lambda = LambdaStage(settings, self._dispatcher.functions, self._accounts)
+        self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)
+        self._follow_catalog()
+        self._sweep()
+        self._tasks = [
+            self.loop.create_task(self._demand.run()),
+            self.loop.create_task(self._scaler.follow(self._book.apply)),
+        ]
+        self._server = await self.loop.create_server(
+            lambda: ClientProtocol(self), settings.host, settings.port, backlog=4096
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _follow_catalog(self) -> None:
+        self._catalog.on_function(self._change_function)
+        self._catalog.on_trigger(lambda _key, _trigger: self._http.invalidate())
+        for key, revision in self._catalog.functions.items():
+            self._change_function(key, revision)
+
+    def _change_function(self, key: str, revision: Revision | None) -> None:
+        namespace = key.partition("/")[0]
+        self._accounts[account_id(namespace)] = namespace
+        self._book.change_function(key, revision)
+
+    def _drained(self, names: Iterable[str]) -> None:
+        self._book.remove_all(names)
+
+    async def stop(self) -> None:
+        """Take no new callers; let what runs end, for as long as the settings allow."""
+        self.stopping = True
+        if self._server is not None:
+            self._server.close()
+        for client in list(self.clients):
+            client.close_when_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_seconds if self.clients else 0):
+                await self._deserted.wait()
+        self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for client in list(self.clients):
+            client.abort()
+        self._book.close()
+        await self._scaler.close()
+
+    def handle(self, request: Request) -> None:
+        """Route a request: the Lambda API by its path, HTTP triggers for all else."""
+        call = self._read(request)
+        if isinstance(call, HttpAnswer):
+            request.client.respond(request, call)
+            return
+        request.call = call
+        authorization = next((value for name, value in request.headers if name.lower() == b"authorization"), b"")
+        trusted = hmac.compare_digest(authorization, self._events_authorization)
+        self._dispatcher.submit(call, any_length=trusted)
+
+    def _read(self, request: Request) -> Call | HttpAnswer:
+        target = self._lambda.find_target(request.url)
+        if target is None:
+            return self._http.read(request)
+        if isinstance(target, LambdaError) or request.method != b"POST":
+            error = target if isinstance(target, LambdaError) else unknown_operation()
+            return error_answer(error, new_request_id())
+        return self._lambda.read(request, target)
+
+    def abandon(self, request: Request) -> None:
+        """The caller went away before its answer."""
+        if request.call is not None:
+            self._dispatcher.abandon(request.call)
+
+    def leave(self, client: ClientProtocol) -> None:
+        """A caller's connection is closed."""
+        self.clients.discard(client)
+        if self.stopping and not self.clients:
+            self._deserted.set()
+
+    def too_large(self, url: bytes) -> HttpAnswer:
+        """The answer to a body beyond 6 MiB, in the words of the API that was called."""
+        if self._lambda.find_target(url) is None:
+            return message_answer(413, "Request Entity Too Large")
+        return error_answer(request_too_large(), new_request_id())
+
+    def _sweep(self) -> None:
+        """Every quarter of a second: timeouts, and the date for the answers (RFC 9110, 6.6.1)."""
+        now = self.loop.time()
+        self.date_header = f"date: {formatdate(usegmt=True)}\r\n"
+        self._dispatcher.sweep(now)
+        for client in list(self.clients):
+            client.sweep(now)
+        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
