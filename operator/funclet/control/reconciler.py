@@ -77,6 +77,11 @@ class Reconciler:
         self._doubted: set[str] = set()
         self._synced = {kind: asyncio.Event() for kind in ("Function", "Trigger")}
 
+    @property
+    def synced(self) -> bool:
+        """Whether all Functions and Triggers are known."""
+        return all(event.is_set() for event in self._synced.values())
+
     def enqueue(self, kind: str, key: str) -> None:
         """Work on a Function or Trigger soon, whether or not it changed."""
         self._queue.add((kind, key))

@@ -1,0 +1,61 @@
+"""`python -m funclet control`: the role on a cluster."""
+
+import asyncio
+import contextlib
+import os
+
+from nats.aio.client import Client
+
+from funclet.adapters import jetstream, logs
+from funclet.adapters.health import HealthServer
+from funclet.adapters.kube import KubeResources
+from funclet.adapters.packages import PackageStore
+from funclet.control.operator import run_kopf
+from funclet.control.role import Control
+from funclet.control.settings import ControlSettings, read_settings
+
+
+class LazyPackages:
+    """The package store, opened when it is first needed: JetStream may be away when control starts."""
+
+    def __init__(self, connection: Client) -> None:
+        self._connection = connection
+        self._store: PackageStore | None = None
+
+    async def put(self, data: bytes) -> str:
+        """Keep a package; returns its SHA-256."""
+        return await (await self._open()).put(data)
+
+    async def get(self, sha256: str) -> bytes:
+        """The package of this digest."""
+        return await (await self._open()).get(sha256)
+
+    async def has(self, sha256: str) -> bool:
+        """Whether it is there."""
+        return await (await self._open()).has(sha256)
+
+    async def _open(self) -> PackageStore:
+        if self._store is None:
+            self._store = await PackageStore.open(self._connection)
+        return self._store
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    settings = read_settings(os.environ)
+    logs.configure("control", settings.log_level)
+    asyncio.run(run(settings))
+
+
+async def run(settings: ControlSettings) -> None:
+    """Builds the role with the cluster's adapters and runs it."""
+    async with contextlib.AsyncExitStack() as stack:
+        resources = KubeResources.in_cluster(settings.watch_namespace)
+        stack.push_async_callback(resources.close)
+        nats = await jetstream.connect(settings.nats_url, "funclet-control")
+        stack.push_async_callback(nats.close)
+        control = Control(resources, LazyPackages(nats), run_kopf, settings.watch_namespace)
+        health = HealthServer(settings.metrics_port, ready=lambda: control.ready)
+        await health.start()
+        stack.push_async_callback(health.stop)
+        await control.run()
