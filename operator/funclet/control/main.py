@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 
 from nats.aio.client import Client
@@ -44,6 +45,7 @@ def main() -> None:
     """Runs until SIGTERM or SIGINT."""
     settings = read_settings(os.environ)
     logs.configure("control", settings.log_level)
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # a line for each event otherwise, with all of its settings
     asyncio.run(run(settings))
 
 
