@@ -38,7 +38,10 @@ class _Stored:
 
 
 class FileResources:
-    """The protocol Resources over YAML files. `run()` follows the files; `on_problem` hears of each mistake once."""
+    """The protocol Resources over YAML files, which are followed while anybody watches.
+
+    `on_problem` hears of each mistake once, until it is mended.
+    """
 
     def __init__(self, paths: Iterable[str | Path], on_problem: Callable[[str], None] = lambda _: None) -> None:
         self._paths = [Path(path) for path in paths]
@@ -51,6 +54,7 @@ class FileResources:
         self._loaded = False
         self._folders: frozenset[Path] = frozenset()
         self._folders_changed = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
 
     def load(self) -> None:
         """Read what changed since the last time, and tell the watches."""
@@ -64,17 +68,11 @@ class FileResources:
             self._upsert(identity, manifest)
         self._note_folders()
 
-    async def run(self) -> None:
-        """Follow the files and the folders of code for ever."""
-        self.load()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_files())
-            group.create_task(self._follow_folders())
-
     async def watch(self, kind: str, *, label_selector: str = "") -> AsyncIterator[ResourceEvent]:
         """Follow all objects of a kind. Labels are not selected by: local mode has no pods, which alone are."""
         if not self._loaded:
             self.load()
+        self._follower = self._follower or asyncio.create_task(self._follow())
         queue: asyncio.Queue[ResourceEvent] = asyncio.Queue()
         for (stored_kind, _), stored in self._stored.items():
             if stored_kind == kind:
@@ -86,6 +84,7 @@ class FileResources:
                 yield await queue.get()
         finally:
             self._queues[kind].remove(queue)
+            self._rest()
 
     async def patch_status(
         self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
@@ -217,6 +216,17 @@ class FileResources:
         if folders != self._folders:
             self._folders = folders
             self._folders_changed.set()
+
+    def _rest(self) -> None:
+        """Follow no files while nobody watches."""
+        if self._follower and not any(self._queues.values()):
+            self._follower.cancel()
+            self._follower = None
+
+    async def _follow(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_files())
+            group.create_task(self._follow_folders())
 
     async def _follow_files(self) -> None:
         roots = {path if path.is_dir() else path.absolute().parent for path in self._paths}
