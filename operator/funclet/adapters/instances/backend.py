@@ -1,0 +1,80 @@
+"""What the scaler needs of whatever runs instances: pods on a cluster, processes in local mode."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from funclet.core.instances import InstanceRequest
+
+
+class Phase(StrEnum):
+    """What the backend sees of an instance."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    """Somebody has asked for its end: it takes nothing new."""
+    DEAD = "dead"
+
+
+class ResizeResult(StrEnum):
+    """How a resize was answered."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """It cannot be done, now or ever; whether a node has room shows later, in `Observed.resize_refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """An instance as it is now."""
+
+    namespace: str
+    name: str
+    phase: Phase
+    host: str | None = None
+    agent_port: int | None = None
+    memory_mib: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    resize_refused: bool = False
+    """Its node has no room for the size that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """An instance is no more."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """All instances that were there at the start have been told."""
+
+
+InstanceEvent = Observed | Vanished | Synced
+
+
+class InstanceBackend(Protocol):
+    """Starts, changes and ends instances. Every method raises Unavailable when the platform cannot do it now."""
+
+    async def create(self, request: InstanceRequest) -> None:
+        """Start an instance. One that is there already is no error."""
+
+    async def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
+        """End an instance. One that is gone already is no error."""
+
+    async def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        """Merge labels and annotations. An instance that is gone is no error."""
+
+    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+        """Give a running instance another memory size, and the share of a CPU that goes with it."""
+
+    def watch(self) -> AsyncIterator[InstanceEvent]:
+        """All instances, Synced, then every change; it ends with the backend alone."""
+
+    async def close(self) -> None:
+        """Let go of what the backend holds itself."""

@@ -1,0 +1,260 @@
+"""Instances as processes of this machine, for local mode: the same agent, with ports of 127.0.0.1 that are free.
+
+An instance dies with this process (PR_SET_PDEATHSIG on Linux) and leaves no folder behind.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import STDOUT, Process
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
+from funclet.core.instances import InstanceRequest
+from funclet.errors import Unavailable
+
+HOST = "127.0.0.1"
+START_TIMEOUT_SECONDS = 20.0
+LAST_LINES_SECONDS = 1.0
+"""For what is still in the log's pipe when the agent has ended."""
+LINE_LIMIT_BYTES = 256 * 1024
+"""Lambda cuts log lines there as well (CloudWatch Logs: 256 KB an event)."""
+
+OnLog = Callable[[str, str], None]
+
+_PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def find_interpreter(runtime: str) -> tuple[str, bool]:
+    """The interpreter for a runtime and whether it is exactly that one; else the nearest, preferably an older one."""
+    if exact := shutil.which(runtime):
+        return exact, True
+    if runtime == f"python3.{sys.version_info.minor}":
+        return sys.executable, True
+    wanted = int(match.group(1)) if (match := re.fullmatch(r"python3\.(\d+)", runtime)) else sys.version_info.minor
+    for minor in [*range(wanted - 1, 8, -1), *range(wanted + 1, wanted + 5)]:
+        if near := shutil.which(f"python3.{minor}"):
+            return near, False
+    return sys.executable, False
+
+
+@dataclass(slots=True)
+class _Running:
+    process: Process
+    folder: Path
+    seen: Observed
+    watcher: asyncio.Task[None] | None = None
+
+
+class ProcessBackend:
+    """Starts `<interpreter> <agent>` once per instance."""
+
+    def __init__(self, agent: Path, on_log: OnLog = lambda name, line: None, root: Path | None = None) -> None:
+        self._agent = agent
+        self._on_log = on_log
+        self._root = root
+        self._running: dict[str, _Running] = {}
+        self._closed = False
+        self._events: asyncio.Queue[InstanceEvent] = asyncio.Queue()
+
+    async def create(self, request: InstanceRequest) -> None:
+        """Start the agent; returns when it listens."""
+        if request.name in self._running:
+            return
+        if self._closed:
+            raise Unavailable("it is the end: no instance is started any more", reason="Stopping")
+        folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=self._root))
+        ready, log = _Pipe(), _Pipe()
+        try:
+            process = await self._start(request, folder, ready.writer, log.writer)
+        except OSError as error:
+            ready.close_reader()
+            log.close_reader()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Unavailable(f"cannot start {request.runtime}: {error}", reason="InterpreterFailed") from error
+        finally:
+            ready.close_writer()
+            log.close_writer()
+        running = self._running[request.name] = _Running(process, folder, _pending(request))
+        copying = asyncio.create_task(self._copy_log(request.name, await log.open_reader()))
+        running.watcher = asyncio.create_task(self._wait(request.name, running, copying))
+        await self._await_port(request.name, running, await ready.open_reader())
+
+    async def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
+        """End the agent and whatever it started."""
+        running = self._running.get(name)
+        if running is None or running.watcher is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            running.process.terminate()
+        done, _ = await asyncio.wait([running.watcher], timeout=max(grace_seconds, 0.1))
+        if not done:
+            _kill_group(running.process.pid)
+            await asyncio.wait([running.watcher])
+
+    async def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        """Remember labels and annotations, as the API server does for pods."""
+        if running := self._running.get(name):
+            seen = running.seen
+            running.seen = replace(
+                seen, labels={**seen.labels, **labels}, annotations={**seen.annotations, **annotations}
+            )
+
+    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+        """A process takes what it needs: nothing to do."""
+        if running := self._running.get(name):
+            running.seen = replace(running.seen, memory_mib=memory_mib)
+        return ResizeResult.ACCEPTED
+
+    async def watch(self) -> AsyncIterator[InstanceEvent]:
+        """No instance outlives the process that started it, so a watch begins with what this one has."""
+        for running in list(self._running.values()):
+            yield running.seen
+        yield Synced()
+        while True:
+            yield await self._events.get()
+
+    async def close(self) -> None:
+        """End all instances, and start none any more."""
+        self._closed = True
+        names = [(running.seen.namespace, name) for name, running in self._running.items()]
+        await asyncio.gather(*(self.delete(namespace, name, grace_seconds=1) for namespace, name in names))
+
+    def find_pid(self, name: str) -> int | None:
+        """The process id of an instance's agent."""
+        running = self._running.get(name)
+        return running and running.process.pid
+
+    async def _start(self, request: InstanceRequest, folder: Path, ready_fd: int, log_fd: int) -> Process:
+        for name in ("task", "tmp", "home"):
+            (folder / name).mkdir()
+        interpreter, _ = find_interpreter(request.runtime)
+        return await asyncio.create_subprocess_exec(
+            interpreter,
+            "-I",
+            str(self._agent),
+            env=_environment(request, folder, ready_fd),
+            cwd=folder / "task",
+            stdin=asyncio.subprocess.DEVNULL,
+            # A pipe of our own: with asyncio's, Process.wait() would also wait for whoever inherited it.
+            stdout=log_fd,
+            stderr=STDOUT,
+            pass_fds=(ready_fd,),
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    async def _await_port(self, name: str, running: _Running, ready: "_Reader") -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                line = await ready.stream.readline()
+        except TimeoutError:
+            line = b""
+        finally:
+            ready.close()
+        if not line.strip().isdigit():
+            _kill_group(running.process.pid)
+            raise Unavailable(f"instance {name} did not start", reason="InstanceFailed")
+        running.seen = replace(running.seen, phase=Phase.RUNNING, host=HOST, agent_port=int(line))
+        self._events.put_nowait(running.seen)
+
+    async def _copy_log(self, name: str, log: "_Reader") -> None:
+        rest = b""
+        try:
+            while chunk := await log.stream.read(65536):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > LINE_LIMIT_BYTES:
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._on_log(name, line.decode(errors="replace"))
+            if rest:
+                self._on_log(name, rest.decode(errors="replace"))
+        finally:
+            log.close()
+
+    async def _wait(self, name: str, running: _Running, copying: asyncio.Task[None]) -> None:
+        await running.process.wait()
+        _kill_group(running.process.pid)
+        await asyncio.wait([copying], timeout=LAST_LINES_SECONDS)
+        copying.cancel()
+        await asyncio.to_thread(shutil.rmtree, running.folder, ignore_errors=True)
+        del self._running[name]
+        self._events.put_nowait(Vanished(running.seen.namespace, name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    stream: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+    def close(self) -> None:
+        self.transport.close()
+
+
+class _Pipe:
+    """A pipe whose writing end goes to a child."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+
+    def close_writer(self) -> None:
+        os.close(self.writer)
+
+    async def open_reader(self) -> _Reader:
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(self._reader, "rb")
+        )
+        return _Reader(stream, transport)
+
+    def close_reader(self) -> None:
+        os.close(self._reader)
+
+
+def _pending(request: InstanceRequest) -> Observed:
+    return Observed(
+        request.namespace,
+        request.name,
+        Phase.PENDING,
+        memory_mib=request.memory_mib,
+        labels={**request.pod.labels, **request.labels},
+        annotations={**request.pod.annotations, **request.annotations},
+    )
+
+
+def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[str, str]:
+    """All that the agent sees: nothing of this process but the PATH and the language."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+    return {
+        **kept,
+        "FUNCLET_INSTANCE_NAME": request.name,
+        "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
+        "FUNCLET_INVOKE_TOKEN_SHA256": request.invoke_token_sha256,
+        "FUNCLET_AGENT_PORT": "0",
+        "FUNCLET_SLOT_PORT": "0",
+        "FUNCLET_BIND": HOST,
+        "FUNCLET_READY_FD": str(ready_fd),
+        "FUNCLET_TASK_ROOT": str(folder / "task"),
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+    }
+
+
+def _die_with_parent() -> None:
+    """Runs in the child between fork and exec: whatever ends this process ends the instance."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,125 @@
+"""What all reporters say of the functions, kept in memory and summed up.
+
+A reporter that is silent for `UNKNOWN_AFTER_SECONDS` is unknown: what it said holds, and lowers nothing. After
+`FORGOTTEN_AFTER_SECONDS` it never was there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from funclet.core.messages import DemandReport, FunctionDemand
+
+UNKNOWN_AFTER_SECONDS = 10.0
+FORGOTTEN_AFTER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The sum over all reporters for one function."""
+
+    queued: int = 0
+    in_flight: int = 0
+    backlog: int | None = 0
+    """Batches that wait in event sources; None: at least one source could not be read."""
+    service_seconds: float | None = None
+    certain: bool = True
+    """False while a reporter that has spoken of the function is silent."""
+
+    @property
+    def is_zero(self) -> bool:
+        """Nobody waits and nothing runs, for certain."""
+        return self.certain and not self.queued and not self.in_flight and self.backlog == 0
+
+
+@dataclass(slots=True)
+class _Word:
+    demand: FunctionDemand
+    at: float
+
+
+@dataclass(slots=True)
+class _Reporter:
+    heard_at: float
+    words: dict[str, _Word] = field(default_factory=dict)
+
+
+class DemandBook:
+    """Every reporter's last word on every function."""
+
+    def __init__(self) -> None:
+        self._reporters: dict[str, _Reporter] = {}
+        self._spoken_of: dict[str, set[str]] = {}
+
+    def enter(self, report: DemandReport, now: float) -> None:
+        """Take a report in; it replaces this reporter's words on the functions that it names."""
+        reporter = self._reporters.setdefault(report.reporter, _Reporter(now))
+        reporter.heard_at = now
+        for key, demand in report.functions.items():
+            reporter.words[key] = _Word(demand, now)
+            self._spoken_of.setdefault(key, set()).add(report.reporter)
+
+    def hear(self, reporter: str, now: float) -> None:
+        """A sign of life."""
+        self._reporters.setdefault(reporter, _Reporter(now)).heard_at = now
+
+    def forget_silent(self, now: float) -> list[str]:
+        """Drop reporters that have been silent for too long; returns the functions they spoke of."""
+        silent = [name for name, r in self._reporters.items() if now - r.heard_at > FORGOTTEN_AFTER_SECONDS]
+        changed = [key for name in silent for key in self._reporters[name].words]
+        for name in silent:
+            del self._reporters[name]
+        for key in changed:
+            self._spoken_of.get(key, set()).difference_update(silent)
+        return changed
+
+    def forget_function(self, key: str) -> None:
+        """Drop all words on a function that is no more."""
+        for name in self._spoken_of.pop(key, set()):
+            self._reporters[name].words.pop(key, None)
+
+    def demand(self, key: str, now: float) -> Demand:
+        """The sum of all words on one function."""
+        reporters = self._speakers(key)
+        words = [r.words[key].demand for r in reporters]
+        if not words:
+            return Demand()
+        backlogs = [word.backlog for word in words]
+        return Demand(
+            queued=sum(word.queued for word in words),
+            in_flight=sum(word.in_flight for word in words),
+            backlog=None if None in backlogs else sum(b for b in backlogs if b is not None),
+            service_seconds=_mean_service_seconds(words),
+            certain=all(now - r.heard_at <= UNKNOWN_AFTER_SECONDS for r in reporters),
+        )
+
+    def idle_seconds(self, key: str, instance: str, ready_at: float, now: float) -> float:
+        """How long no reporter has used an instance; 0 while one does."""
+        idle = now - ready_at
+        for reporter in self._speakers(key):
+            word = reporter.words[key]
+            use = word.demand.instances.get(instance)
+            if use is not None and use.busy:
+                return 0.0
+            if use is not None:
+                idle = min(idle, use.idle_seconds + now - word.at)
+        return idle
+
+    def is_known(self, reporter: str) -> bool:
+        """Whether this reporter has given a sign of life that still counts."""
+        return reporter in self._reporters
+
+    @property
+    def functions(self) -> Iterable[str]:
+        """Functions that anybody has spoken of."""
+        return self._spoken_of.keys()
+
+    def _speakers(self, key: str) -> list[_Reporter]:
+        return [self._reporters[name] for name in self._spoken_of.get(key, ())]
+
+
+def _mean_service_seconds(words: list[FunctionDemand]) -> float | None:
+    """The mean over reporters, weighted by what each has in flight (at least one, so that the idle count too)."""
+    measured = [(word.service_ms / 1000, max(word.in_flight, 1)) for word in words if word.service_ms is not None]
+    if not measured:
+        return None
+    return sum(seconds * weight for seconds, weight in measured) / sum(weight for _, weight in measured)

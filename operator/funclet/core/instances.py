@@ -1,0 +1,165 @@
+"""An instance's life, and the register of all instances, in memory.
+
+    starting ──address──▶ generic ──push──▶ specialising ──accepted──▶ ready ──drain──▶ draining
+       └──────────┴────────────┴──────remove──────┴──────────────────────┴─────────────────┴──▶ gone
+
+An instance belongs to a function from its claim on, which may come before it has an address. It never changes hands.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from funclet.api.function import PodSettings
+from funclet.errors import Conflict
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "funclet-scaler"
+RUNTIME_LABEL = "funclet.dev/runtime"
+STATE_LABEL = "funclet.dev/state"
+FUNCTION_LABEL = "funclet.dev/function"
+REVISION_LABEL = "funclet.dev/revision"
+SLOTS_ANNOTATION = "funclet.dev/slots"
+
+
+class State(StrEnum):
+    """Where an instance is in its life."""
+
+    STARTING = "starting"
+    GENERIC = "generic"
+    SPECIALISING = "specialising"
+    READY = "ready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class Step(StrEnum):
+    """What can happen to an instance."""
+
+    ADDRESSED = "addressed"
+    PUSHED = "pushed"
+    ACCEPTED = "accepted"
+    DRAIN = "drain"
+    REMOVE = "remove"
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.STARTING, Step.ADDRESSED): State.GENERIC,
+    (State.GENERIC, Step.PUSHED): State.SPECIALISING,
+    (State.SPECIALISING, Step.ACCEPTED): State.READY,
+    # Adopted after a restart: the agent said that it is specialised.
+    (State.GENERIC, Step.ACCEPTED): State.READY,
+    (State.READY, Step.DRAIN): State.DRAINING,
+    **{(state, Step.REMOVE): State.GONE for state in State if state is not State.GONE},
+}
+
+SERVING_SOON = (State.STARTING, State.GENERIC, State.SPECIALISING, State.READY)
+"""States of a function's instances that count as capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRequest:
+    """All that a backend needs to create an instance."""
+
+    name: str
+    namespace: str
+    runtime: str
+    memory_mib: int
+    ephemeral_storage_mib: int
+    timeout_seconds: int
+    """The longest invocation that may run on it: how long its end may take."""
+    specialise_token_sha256: str
+    invoke_token_sha256: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    pod: PodSettings
+
+
+@dataclass(slots=True)
+class Instance:
+    """What the scaler knows of one instance."""
+
+    name: str
+    namespace: str
+    runtime: str
+    memory_mib: int
+    since: float
+    """When it entered its state, on the scaler's clock, in seconds."""
+    state: State = State.STARTING
+    function: str | None = None
+    revision: str | None = None
+    host: str | None = None
+    agent_port: int | None = None
+    slots: tuple[int, ...] = ()
+    timeout_seconds: int = 900
+    """Its function's; the longest that there is, while that is not known."""
+    drain_until: float | None = None
+    drained_by: set[str] = field(default_factory=set)
+
+    def advance(self, step: Step, now: float) -> None:
+        """Take a step of the table; Conflict when there is none."""
+        following = TRANSITIONS.get((self.state, step))
+        if following is None:
+            raise Conflict(f"instance {self.name} is {self.state}: it cannot be {step}")
+        self.state, self.since = following, now
+
+
+class Register:
+    """All instances by name, by function and, while nobody has claimed them, by pool."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Instance] = {}
+        self._by_function: dict[str, dict[str, Instance]] = {}
+        self._by_pool: dict[tuple[str, str], dict[str, Instance]] = {}
+
+    def add(self, instance: Instance) -> None:
+        """Take up an instance, claimed or not."""
+        self.by_name[instance.name] = instance
+        self._index(instance)[instance.name] = instance
+
+    def claim(self, instance: Instance, function: str, revision: str) -> None:
+        """Give an instance of the pool to a function, for good."""
+        if instance.function is not None:
+            raise Conflict(f"instance {instance.name} belongs to {instance.function}")
+        self._index(instance).pop(instance.name, None)
+        instance.function, instance.revision = function, revision
+        self._index(instance)[instance.name] = instance
+
+    def remove(self, instance: Instance, now: float) -> None:
+        """Forget an instance: it is gone, or will be in a moment."""
+        if self.by_name.pop(instance.name, None) is not None:
+            self._drop(instance)
+            instance.advance(Step.REMOVE, now)
+
+    def of_function(self, function: str) -> list[Instance]:
+        """All instances of a function, draining ones too, oldest first."""
+        return list(self._by_function.get(function, {}).values())
+
+    def of_pool(self, pool: tuple[str, str]) -> list[Instance]:
+        """Unclaimed instances of a (namespace, runtime), oldest first."""
+        return list(self._by_pool.get(pool, {}).values())
+
+    @property
+    def functions(self) -> Iterable[str]:
+        """Functions that have instances."""
+        return self._by_function.keys()
+
+    @property
+    def pools(self) -> Iterable[tuple[str, str]]:
+        """Pools that have instances."""
+        return self._by_pool.keys()
+
+    def _index(self, instance: Instance) -> dict[str, Instance]:
+        if instance.function is None:
+            return self._by_pool.setdefault((instance.namespace, instance.runtime), {})
+        return self._by_function.setdefault(instance.function, {})
+
+    def _drop(self, instance: Instance) -> None:
+        index = self._index(instance)
+        index.pop(instance.name, None)
+        if index:
+            return
+        if instance.function is None:
+            del self._by_pool[(instance.namespace, instance.runtime)]
+        else:
+            del self._by_function[instance.function]

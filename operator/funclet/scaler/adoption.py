@@ -1,0 +1,124 @@
+"""Finding out what an instance is that this scaler did not start: by its labels, else by asking its agent."""
+
+import json
+import logging
+from collections.abc import Callable
+
+from funclet.adapters import agent_client
+from funclet.adapters.agent_client import AgentAddress, AgentStatus
+from funclet.adapters.instances.backend import Observed
+from funclet.core import tokens
+from funclet.core.instances import (
+    FUNCTION_LABEL,
+    REVISION_LABEL,
+    RUNTIME_LABEL,
+    SLOTS_ANNOTATION,
+    STATE_LABEL,
+    Instance,
+    State,
+)
+from funclet.core.pool import POOL_TIMEOUT_SECONDS
+from funclet.errors import Unavailable
+from funclet.scaler.workers import Workers
+
+log = logging.getLogger(__name__)
+
+LIMIT = 64
+PATIENCE_SECONDS = 3.0
+"""A container that is just starting may not listen yet; one that has not after this time is not worth waiting for."""
+
+Found = Callable[[Instance], None]
+Lost = Callable[[Observed], None]
+
+
+class Adoption:
+    """Turns strangers into instances. `on_found` and `on_lost` are called once for each."""
+
+    def __init__(self, secret: str, on_found: Found, on_lost: Lost, clock: Callable[[], float]) -> None:
+        self._secret = secret
+        self._on_found = on_found
+        self._on_lost = on_lost
+        self._clock = clock
+        self._workers = Workers(LIMIT)
+        self._asking: set[str] = set()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody is being asked."""
+        return not self._asking
+
+    def forget(self, name: str) -> None:
+        """A stranger has gone."""
+        self._asking.discard(name)
+
+    def adopt(self, observed: Observed) -> None:
+        """Find out what it is, now or as soon as its agent has said it."""
+        if observed.name in self._asking:
+            return
+        instance = self._read(observed)
+        if instance is None:
+            self._on_lost(observed)
+        elif instance.state is State.GENERIC:
+            self._asking.add(observed.name)
+            self._workers.submit(observed.namespace, lambda: self._ask(observed, instance))
+        else:
+            self._on_found(instance)
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        await self._workers.stop()
+
+    def _read(self, observed: Observed) -> Instance | None:
+        labels = observed.labels
+        runtime, function = labels.get(RUNTIME_LABEL), labels.get(FUNCTION_LABEL)
+        slots = _slots(observed.annotations.get(SLOTS_ANNOTATION))
+        state = _state(labels.get(STATE_LABEL), observed)
+        if runtime is None or (state in (State.READY, State.DRAINING) and not (function and slots and observed.host)):
+            return None
+        return Instance(
+            observed.name, observed.namespace, runtime, observed.memory_mib, since=self._clock(), state=state,
+            function=f"{observed.namespace}/{function}" if function else None, revision=labels.get(REVISION_LABEL),
+            host=observed.host, agent_port=observed.agent_port, slots=slots, timeout_seconds=POOL_TIMEOUT_SECONDS,
+        )  # fmt: skip
+
+    async def _ask(self, observed: Observed, instance: Instance) -> None:
+        assert instance.host is not None
+        assert instance.agent_port is not None
+        token = tokens.specialise_token(self._secret, instance.name)
+        address = AgentAddress(instance.host, instance.agent_port, token)
+        try:
+            status = await agent_client.observe_status(address, PATIENCE_SECONDS)
+        except Unavailable as error:
+            log.warning("instance does not answer", extra={"instance": instance.name, "detail": error.message})
+            status = None
+        if instance.name not in self._asking:
+            return
+        self._asking.discard(instance.name)
+        if status is None:
+            self._on_lost(observed)
+        else:
+            self._on_found(_as_told(instance, status))
+
+
+def _as_told(instance: Instance, status: AgentStatus) -> Instance:
+    if status.specialised:
+        instance.state = State.READY
+        instance.function, instance.revision, instance.slots = status.function, status.revision, status.slots
+    return instance
+
+
+def _state(label: str | None, observed: Observed) -> State:
+    match label:
+        case "specialised":
+            return State.READY
+        case "draining":
+            return State.DRAINING
+        case _:
+            return State.GENERIC if observed.host and observed.agent_port else State.STARTING
+
+
+def _slots(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(port) for port in json.loads(text or "[]"))
+    except (ValueError, TypeError):
+        return ()

@@ -1,0 +1,255 @@
+"""The fleet: every step of an instance's life, told to those who must know (register, gateways, backend, log)."""
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+
+from funclet.api.function import PodSettings
+from funclet.core import tokens
+from funclet.core.instances import (
+    FUNCTION_LABEL,
+    REVISION_LABEL,
+    RUNTIME_LABEL,
+    SLOTS_ANNOTATION,
+    STATE_LABEL,
+    Instance,
+    InstanceRequest,
+    Register,
+    State,
+    Step,
+)
+from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
+from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS
+from funclet.core.revision import Revision
+from funclet.scaler.feed import Feed
+from funclet.scaler.writer import Writer
+
+log = logging.getLogger(__name__)
+
+DRAIN_MARGIN_SECONDS = 10.0
+GRACE_SECONDS = 2
+"""For the end of an instance that serves nobody."""
+
+
+class Fleet:
+    """All instances and what can be done to them. Synchronous: the writing itself happens in the background."""
+
+    def __init__(self, secret: str, writer: Writer, feed: Feed, clock: Callable[[], float]) -> None:
+        self.register = Register()
+        self.feed = feed
+        self._secret = secret
+        self._writer = writer
+        self._clock = clock
+        self._ending: set[str] = set()
+
+    def start_generic(self, pool: tuple[str, str], on_failed: Callable[[Instance], None]) -> None:
+        """A new instance for the pool."""
+        namespace, runtime = pool
+        instance = Instance(_new_name(runtime), namespace, runtime, POOL_MEMORY_MIB, since=self._clock())
+        labels = {RUNTIME_LABEL: runtime, STATE_LABEL: "generic"}
+        request = self._request(instance, labels, POOL_EPHEMERAL_STORAGE_MIB, PodSettings())
+        self._start(instance, request, on_failed)
+
+    def start_for(self, revision: Revision, on_failed: Callable[[Instance], None]) -> None:
+        """A new instance of the function's own size; it belongs to the function from the start."""
+        instance = Instance(
+            _new_name(revision.runtime), revision.namespace, revision.runtime, revision.memory_mib, since=self._clock(),
+            function=revision.key, revision=revision.revision, timeout_seconds=revision.timeout_seconds,
+        )  # fmt: skip
+        labels = {
+            RUNTIME_LABEL: revision.runtime,
+            STATE_LABEL: "generic",
+            FUNCTION_LABEL: revision.name,
+            REVISION_LABEL: revision.revision,
+        }
+        self._start(instance, self._request(instance, labels, revision.ephemeral_storage_mib, revision.pod), on_failed)
+
+    def take_up(self, instance: Instance) -> None:
+        """An instance that was there before this scaler."""
+        self.register.add(instance)
+        if instance.state is State.READY:
+            self.feed.send(Ready(instance=self.address(instance)))
+        elif instance.state is State.DRAINING:
+            instance.drain_until = self._clock() + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
+        self._log("instance found", instance, state=instance.state)
+
+    def claim(self, instance: Instance, revision: Revision) -> None:
+        """Give a generic instance to a function."""
+        self.register.claim(instance, revision.key, revision.revision)
+        instance.timeout_seconds = revision.timeout_seconds
+        self._log("instance claimed", instance)
+
+    def addressed(self, instance: Instance, host: str, port: int) -> None:
+        """It can be reached."""
+        instance.host, instance.agent_port = host, port
+        if instance.state is State.STARTING:
+            instance.advance(Step.ADDRESSED, self._clock())
+            self._log("instance started", instance)
+
+    def ready(self, instance: Instance, slots: tuple[int, ...], revision: Revision) -> None:
+        """The agent has the code: the gateways first, the labels and the size alongside."""
+        instance.slots = slots
+        instance.advance(Step.ACCEPTED, self._clock())
+        self.feed.send(Ready(instance=self.address(instance)))
+        self._log("instance ready", instance)
+        self.write_down(instance, revision)
+
+    def write_down(self, instance: Instance, revision: Revision) -> None:
+        """Label a ready instance with what it is and give it its function's size."""
+        instance.timeout_seconds = revision.timeout_seconds
+        self._write_labels(instance, revision.pod)
+        if instance.memory_mib != revision.memory_mib:
+            instance.memory_mib = revision.memory_mib
+            self._writer.resize(
+                instance.namespace, instance.name, revision.memory_mib, lambda: self.drain(instance, "ResizeRefused")
+            )
+
+    def drain(self, instance: Instance, reason: str) -> None:
+        """Nothing new for it; it goes when what runs on it has ended."""
+        if instance.state is not State.READY:
+            return
+        now = self._clock()
+        instance.advance(Step.DRAIN, now)
+        instance.drain_until = now + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
+        self.feed.send(Draining(instance=instance.name))
+        self._log("instance draining", instance, reason=reason)
+        self._writer.label(instance.namespace, instance.name, {STATE_LABEL: "draining"}, {})
+
+    def retire(self, instance: Instance, reason: str) -> None:
+        """End it as its state allows; one that is being specialised is ended when that is over."""
+        match instance.state:
+            case State.READY:
+                self.drain(instance, reason)
+            case State.STARTING | State.GENERIC:
+                self.remove(instance, reason)
+            case State.SPECIALISING | State.DRAINING | State.GONE:
+                pass
+
+    def note_drained(self, name: str, reporter: str) -> None:
+        """A gateway uses this instance no more."""
+        instance = self.register.by_name.get(name)
+        if instance is not None and instance.state is State.DRAINING:
+            instance.drained_by.add(reporter)
+            self.settle_drain(instance)
+
+    def settle_drain(self, instance: Instance) -> None:
+        """Remove a draining instance once every holder has let go of it, or its time is over."""
+        if instance.state is not State.DRAINING or instance.drain_until is None:
+            return
+        holders = self.feed.holders()
+        if holders and holders <= instance.drained_by:
+            self.remove(instance, "Drained")
+        elif self._clock() >= instance.drain_until:
+            self.remove(instance, "DrainTimeout")
+
+    def remove(self, instance: Instance, reason: str) -> None:
+        """Delete it."""
+        if instance.state is State.GONE:
+            return
+        self._ending.add(instance.name)
+        self._writer.delete(instance.namespace, instance.name, GRACE_SECONDS)
+        self._forget(instance, reason)
+
+    def vanished(self, name: str) -> Instance | None:
+        """The backend says that it is gone; returns it if that was news."""
+        self._ending.discard(name)
+        instance = self.register.by_name.get(name)
+        if instance is not None:
+            self._forget(instance, "Vanished")
+        return instance
+
+    def evicted(self, instance: Instance) -> None:
+        """Somebody else ends it: it finishes what it has and takes nothing new."""
+        if instance.state is State.READY:
+            self.drain(instance, "Evicted")
+        elif instance.state is not State.DRAINING:
+            self._ending.add(instance.name)
+            self._forget(instance, "Evicted")
+
+    def delete_stray(self, namespace: str, name: str) -> None:
+        """Delete something of ours that serves nothing and is not in the register."""
+        self._ending.add(name)
+        self._writer.delete(namespace, name, GRACE_SECONDS)
+
+    def is_ending(self, name: str) -> bool:
+        """Whether its end was asked for, so that what is still seen of it means nothing."""
+        return name in self._ending
+
+    def address(self, instance: Instance) -> InstanceAddress:
+        """What a gateway needs to invoke it."""
+        assert instance.host is not None
+        assert instance.function is not None
+        return InstanceAddress(
+            name=instance.name,
+            function=instance.function,
+            revision=instance.revision or "",
+            host=instance.host,
+            slots=list(instance.slots),
+            token=tokens.invoke_token(self._secret, instance.name),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """All instances that may be used."""
+        ready = (instance for instance in self.register.by_name.values() if instance.state is State.READY)
+        return Snapshot(instances=[self.address(instance) for instance in ready])
+
+    def specialise_token(self, instance: Instance) -> str:
+        """What opens its agent."""
+        return tokens.specialise_token(self._secret, instance.name)
+
+    def _start(self, instance: Instance, request: InstanceRequest, on_failed: Callable[[Instance], None]) -> None:
+        def failed(_: str) -> None:
+            # The answer may have been lost: it is deleted in case that it was made.
+            self.remove(instance, "NotCreated")
+            on_failed(instance)
+
+        self.register.add(instance)
+        self._log("instance requested", instance)
+        waiting = instance.function is not None
+        key = instance.function or f"{instance.namespace}/{instance.runtime}"
+        self._writer.create(request, key=key, waiting=waiting, on_failed=failed)
+
+    def _request(
+        self, instance: Instance, labels: dict[str, str], ephemeral_storage_mib: int, pod: PodSettings
+    ) -> InstanceRequest:
+        return InstanceRequest(
+            name=instance.name,
+            namespace=instance.namespace,
+            runtime=instance.runtime,
+            memory_mib=instance.memory_mib,
+            ephemeral_storage_mib=ephemeral_storage_mib,
+            timeout_seconds=instance.timeout_seconds if instance.function else POOL_TIMEOUT_SECONDS,
+            specialise_token_sha256=tokens.token_digest(self.specialise_token(instance)),
+            invoke_token_sha256=tokens.token_digest(tokens.invoke_token(self._secret, instance.name)),
+            labels=labels,
+            annotations={},
+            pod=pod,
+        )
+
+    def _write_labels(self, instance: Instance, pod: PodSettings) -> None:
+        assert instance.function is not None
+        labels = {
+            **pod.labels,
+            STATE_LABEL: "specialised",
+            FUNCTION_LABEL: instance.function.partition("/")[2],
+            REVISION_LABEL: instance.revision or "",
+        }
+        annotations = {**pod.annotations, SLOTS_ANNOTATION: json.dumps(list(instance.slots))}
+        self._writer.label(instance.namespace, instance.name, labels, annotations)
+
+    def _forget(self, instance: Instance, reason: str) -> None:
+        was_announced = instance.state in (State.READY, State.DRAINING)
+        self.register.remove(instance, self._clock())
+        if was_announced:
+            self.feed.send(Gone(instance=instance.name))
+        self._log("instance gone", instance, reason=reason)
+
+    def _log(self, message: str, instance: Instance, **fields: str) -> None:
+        names = {"instance": instance.name, "namespace": instance.namespace}
+        log.info(message, extra={**names, "function": instance.function, "revision": instance.revision, **fields})
+
+
+def _new_name(runtime: str) -> str:
+    """A pod's name; tokens derive from it, so it is never used twice."""
+    return f"{runtime.replace('.', '')}-{secrets.token_hex(5)}"

@@ -1,0 +1,36 @@
+"""The scaler's numbers for Prometheus: set when they change, removed with their function."""
+
+from collections import Counter
+
+from funclet.adapters.metrics import INSTANCES, POOL_INSTANCES
+from funclet.core.instances import Instance, State
+
+SHOWN = tuple(state for state in State if state is not State.GONE)
+
+
+class Gauges:
+    """What was shown last, so that a tick in which nothing changed costs nothing."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, Counter[State]] = {}
+
+    def show_function(self, key: str, instances: list[Instance]) -> None:
+        """A function's instances by state."""
+        counts = Counter(instance.state for instance in instances)
+        if counts == self._shown.get(key, Counter()):
+            return
+        self._shown[key] = counts
+        namespace, _, name = key.partition("/")
+        for state in SHOWN:
+            INSTANCES.labels(namespace, name, state.value).set(counts[state])
+
+    def forget_function(self, key: str) -> None:
+        """The function is no more."""
+        if self._shown.pop(key, None) is not None:
+            namespace, _, name = key.partition("/")
+            INSTANCES.remove_by_labels({"namespace": namespace, "function": name})
+
+
+def show_pool(pool: tuple[str, str], instances: int) -> None:
+    """A pool's size as it will be when all of it has started."""
+    POOL_INSTANCES.labels(*pool).set(instances)

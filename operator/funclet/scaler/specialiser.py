@@ -1,0 +1,105 @@
+"""Pushes code to instances: so many at a time, fair between functions, and tells how it ended."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from funclet.adapters import agent_client, metrics
+from funclet.adapters.agent_client import AgentAddress
+from funclet.core.arn import function_arn
+from funclet.core.instances import Instance, State, Step
+from funclet.core.messages import Specialisation
+from funclet.core.revision import LATEST, Revision
+from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
+from funclet.scaler.code import Ingredients
+from funclet.scaler.fleet import Fleet
+from funclet.scaler.workers import Workers
+
+log = logging.getLogger(__name__)
+
+LIMIT = 32
+CONNECT_PATIENCE_SECONDS = 20.0
+"""From the moment a pod has its address to the moment its agent must listen."""
+
+
+class Outcome(Protocol):
+    """Who hears how a specialisation ended."""
+
+    def accepted(self, instance: Instance, revision: Revision, slots: tuple[int, ...]) -> None:
+        """The agent has taken the code."""
+
+    def refused(self, instance: Instance, revision: Revision, error: InvalidSpec) -> None:
+        """The code cannot be used, on whichever instance."""
+
+    def failed(self, instance: Instance, revision: Revision, message: str) -> None:
+        """This instance cannot be used; another may."""
+
+    def ingredients_missing(self, instance: Instance, revision: Revision, error: FuncletError) -> float:
+        """Code or Secrets could not be fetched; returns when to try again, in seconds."""
+
+
+class Specialiser:
+    """Takes claimed instances that have an address."""
+
+    def __init__(
+        self, fleet: Fleet, ingredients: Ingredients, outcome: Outcome, region: str, clock: Callable[[], float]
+    ) -> None:
+        self._fleet = fleet
+        self._ingredients = ingredients
+        self._outcome = outcome
+        self._region = region
+        self._clock = clock
+        self._workers = Workers(LIMIT)
+
+    def push(self, instance: Instance, revision: Revision) -> None:
+        """Specialise this instance as soon as it is its function's turn."""
+        self._workers.submit(revision.key, lambda: self._push(instance, revision))
+
+    async def stop(self) -> None:
+        """Let go of what is under way."""
+        await self._workers.stop()
+
+    async def _push(self, instance: Instance, revision: Revision) -> None:
+        if instance.state is not State.GENERIC:
+            return
+        try:
+            package, environment = await self._ingredients.load(revision)
+        except FuncletError as error:
+            delay = self._outcome.ingredients_missing(instance, revision, error)
+            self._workers.submit_later(delay, revision.key, lambda: self._push(instance, revision))
+            return
+        if instance.state is State.GENERIC:
+            await self._send(instance, revision, self._head(revision, environment), package)
+
+    async def _send(self, instance: Instance, revision: Revision, head: Specialisation, package: bytes) -> None:
+        assert instance.host is not None
+        assert instance.agent_port is not None
+        instance.advance(Step.PUSHED, self._clock())
+        address = AgentAddress(instance.host, instance.agent_port, self._fleet.specialise_token(instance))
+        began = time.perf_counter()
+        try:
+            slots = await agent_client.specialise(address, head, package, CONNECT_PATIENCE_SECONDS)
+        except InvalidSpec as error:
+            self._outcome.refused(instance, revision, error)
+        except (Unavailable, Conflict) as error:
+            self._outcome.failed(instance, revision, error.message)
+        else:
+            metrics.COLD_START_SECONDS.labels("specialise").observe(time.perf_counter() - began)
+            self._outcome.accepted(instance, revision, slots)
+
+    def _head(self, revision: Revision, environment: dict[str, str]) -> Specialisation:
+        return Specialisation(
+            function=revision.key,
+            revision=revision.revision,
+            runtime=revision.runtime,
+            handler=revision.handler,
+            timeout_seconds=revision.timeout_seconds,
+            memory_mib=revision.memory_mib,
+            concurrency=revision.concurrency_per_instance,
+            environment=environment,
+            function_arn=function_arn(self._region, revision.namespace, revision.name),
+            function_version=LATEST,
+            region=self._region,
+            log_format=revision.log_format,
+        )

@@ -1,0 +1,95 @@
+"""Everything that is written to the backend: in the background, so many at a time, tried again until it is done."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from funclet.adapters.instances.backend import InstanceBackend, ResizeResult
+from funclet.core.backoff import Backoff
+from funclet.core.instances import InstanceRequest
+from funclet.errors import InvalidSpec, Unavailable
+from funclet.scaler.workers import Workers
+
+log = logging.getLogger(__name__)
+
+LIMIT = 16
+"""Calls of the API server at a time: twenty pods at once take a kubelet seconds anyway."""
+BACKOFF = Backoff(base_seconds=0.2, cap_seconds=30.0)
+ATTEMPTS = 8
+"""For what can be left undone (labels, sizes). Deletions are tried until they are done."""
+
+LANE_WAITING, LANE_ENDING, LANE_LABELS, LANE_POOL = range(4)
+"""Instances that somebody waits for come first, the pool comes last."""
+
+Write = Callable[[], Awaitable[None]]
+
+
+class Writer:
+    """The only way to the backend's writing methods."""
+
+    def __init__(self, backend: InstanceBackend) -> None:
+        self._backend = backend
+        self._workers = Workers(LIMIT)
+
+    def create(self, request: InstanceRequest, *, key: str, waiting: bool, on_failed: Callable[[str], None]) -> None:
+        """Create an instance, once; `on_failed` gets the message when that was not possible."""
+
+        async def write() -> None:
+            try:
+                await self._backend.create(request)
+            except (Unavailable, InvalidSpec) as error:
+                log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
+                on_failed(error.message)
+
+        self._workers.submit(key, write, LANE_WAITING if waiting else LANE_POOL)
+
+    def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
+        """Delete an instance, however long it takes until the platform does it."""
+        self._try("delete", name, lambda: self._backend.delete(namespace, name, grace_seconds), LANE_ENDING)
+
+    def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        """Write down what an instance is."""
+        self._try("label", name, lambda: self._backend.label(namespace, name, labels, annotations), LANE_LABELS)
+
+    def resize(self, namespace: str, name: str, memory_mib: int, on_refused: Callable[[], None]) -> None:
+        """Ask for another size; `on_refused` is called when it cannot be had."""
+
+        async def write() -> None:
+            if await self._backend.resize(namespace, name, memory_mib) is ResizeResult.REFUSED:
+                on_refused()
+
+        self._try("resize", name, write, LANE_LABELS)
+
+    async def stop(self) -> None:
+        """Give up what is not done."""
+        await self._workers.stop()
+
+    def _try(self, verb: str, name: str, write: Write, lane: int) -> None:
+        self._attempt(_Attempt(verb, name, write, lane))
+
+    def _attempt(self, attempt: "_Attempt") -> None:
+        async def job() -> None:
+            try:
+                await attempt.write()
+            except (Unavailable, InvalidSpec) as error:
+                self._retry(attempt, error.message)
+
+        if attempt.number == 1:
+            self._workers.submit(attempt.name, job, attempt.lane)
+        else:
+            self._workers.submit_later(BACKOFF.delay(attempt.number - 1), attempt.name, job, attempt.lane)
+
+    def _retry(self, attempt: "_Attempt", message: str) -> None:
+        fields = {"verb": attempt.verb, "instance": attempt.name, "attempt": attempt.number, "detail": message}
+        log.warning("write failed", extra=fields)
+        if attempt.number < ATTEMPTS or attempt.verb == "delete":
+            self._attempt(replace(attempt, number=attempt.number + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    verb: str
+    name: str
+    write: Write
+    lane: int
+    number: int = 1
