@@ -89,7 +89,7 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* The settings that every role has (docs/design/0001). */}}
+{{/* The settings that every role has (docs/design/0001); the internal token is for those that talk to each other. */}}
 {{- define "funclet.commonEnv" -}}
 - name: FUNCLET_LOG_LEVEL
   value: {{ .Values.logLevel | quote }}
@@ -99,11 +99,12 @@ tolerations:
 - name: FUNCLET_WATCH_NAMESPACE
   value: {{ . | quote }}
 {{- end }}
+{{- end -}}
+
+{{- define "funclet.internalTokenEnv" -}}
 - name: FUNCLET_INTERNAL_TOKEN
   valueFrom:
-    secretKeyRef:
-      name: {{ include "funclet.internalSecret" . }}
-      key: internal-token
+    secretKeyRef: {name: {{ include "funclet.internalSecret" . }}, key: internal-token}
 {{- end -}}
 
 {{- define "funclet.natsUrlEnv" -}}
