@@ -8,6 +8,7 @@ it otherwise.
 
 import asyncio
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import httptools
@@ -25,13 +26,7 @@ IDLE_TIMEOUT_SECONDS = 600
 LINGER_SECONDS = 2
 """After a refusal the rest of the request is read and dropped for so long: a reset would destroy the answer."""
 
-REASONS = {
-    200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 301: "Moved Permanently", 302: "Found",
-    303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
-    404: "Not Found", 408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 502: "Bad Gateway", 503:
-    503: "Service Unavailable",
-}  # fmt: skip
+REASONS = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = frozenset((204, 304))
 
 

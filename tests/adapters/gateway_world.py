@@ -1,0 +1,261 @@
+"""A gateway on loopback between a scaler whose feed the test writes, and instances that are small real servers."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import httpx
+from aiohttp import web
+
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.api.function import Environment, PodSettings
+from funclet.api.trigger import Trigger
+from funclet.core.messages import DemandReport, InstanceAddress, Message, Ready, Snapshot
+from funclet.core.revision import Revision
+from funclet.gateway.role import Gateway
+from funclet.gateway.settings import GatewaySettings
+
+TOKEN = "internal"
+Handler = Callable[[dict[str, str], bytes], Awaitable[tuple[dict[str, str], bytes]]]
+
+
+async def echo(_: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+    return {}, body
+
+
+class Slot:
+    """One slot of an instance, as the contract has it."""
+
+    def __init__(self, handler: Handler = echo, token: str = "t") -> None:
+        self.handler = handler
+        self.token = token
+        self.running = self.most_running = 0
+        self.received: list[dict[str, str]] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> "Slot":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:] if line}
+                assert head[0] == "POST /invoke HTTP/1.1"
+                assert headers["x-funclet-token"] == self.token
+                body = await reader.readexactly(int(headers["content-length"]))
+                await self._answer(writer, headers, body)
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, headers: dict[str, str], body: bytes) -> None:
+        self.received.append(headers)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            extra, answer = await self.handler(headers, body)
+        finally:
+            self.running -= 1
+        lines = {
+            "content-type": "application/json",
+            "content-length": str(len(answer)),
+            "x-funclet-duration-us": "1500",
+        }
+        lines |= extra
+        text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"HTTP/1.1 200 OK\r\n{text}\r\n".encode() + answer)
+        await writer.drain()
+
+
+@dataclass
+class Catalog:
+    """A catalog that the test fills."""
+
+    functions: dict[str, Revision] = field(default_factory=dict)
+    triggers: dict[str, Trigger] = field(default_factory=dict)
+    _function_callbacks: list[Callable[[str, Revision | None], None]] = field(default_factory=list)
+    _trigger_callbacks: list[Callable[[str, Trigger | None], None]] = field(default_factory=list)
+
+    def on_function(self, callback: Callable[[str, Revision | None], None]) -> None:
+        self._function_callbacks.append(callback)
+
+    def on_trigger(self, callback: Callable[[str, Trigger | None], None]) -> None:
+        self._trigger_callbacks.append(callback)
+
+    def put(self, revision: Revision) -> None:
+        self.functions[revision.key] = revision
+        for callback in self._function_callbacks:
+            callback(revision.key, revision)
+
+    def delete(self, key: str) -> None:
+        del self.functions[key]
+        for callback in self._function_callbacks:
+            callback(key, None)
+
+    def put_http(self, name: str, function: str, path: str, methods: tuple[str, ...] = ("ANY",)) -> None:
+        spec = {"function": {"name": function}, "http": {"path": path, "methods": list(methods)}}
+        trigger = Trigger.model_validate({"metadata": {"name": name}, "spec": spec})
+        self.triggers[f"default/{name}"] = trigger
+        for callback in self._trigger_callbacks:
+            callback(f"default/{name}", trigger)
+
+
+def make_revision(
+    name: str = "hello", revision: str = "r1", *, timeout: int = 3, reserved: int | None = None
+) -> Revision:
+    return Revision(
+        key=f"default/{name}", uid="u", revision=revision, code_sha256="", runtime="python3.13", handler="index.h",
+        memory_mib=128, timeout_seconds=timeout, ephemeral_storage_mib=512, environment=Environment(),
+        log_format="Text",
+        concurrency_per_instance=1, idle_timeout_seconds=60, max_instances=100, reserved_concurrency=reserved,
+        provisioned_concurrency=0, pod=PodSettings(),
+    )  # fmt: skip
+
+
+class Scaler:
+    """The scaler's two endpoints. `say` writes to the feed; `reports` is what was reported."""
+
+    def __init__(self) -> None:
+        self.instances: list[InstanceAddress] = []
+        self.reports: list[DemandReport] = []
+        self.on_demand: Callable[[DemandReport], Awaitable[None]] | None = None
+        self.readers: set[asyncio.Queue[Message | None]] = set()
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/demand", self._demand)
+        app.router.add_get("/v1/instances", self._feed)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        for reader in self.readers:
+            reader.put_nowait(None)
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def say(self, message: Message) -> None:
+        if isinstance(message, Ready):
+            self.instances.append(message.instance)
+        for reader in self.readers:
+            reader.put_nowait(message)
+
+    async def _demand(self, request: web.Request) -> web.Response:
+        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        report = DemandReport.model_validate_json(await request.read())
+        self.reports.append(report)
+        if self.on_demand is not None:
+            await self.on_demand(report)
+        return web.Response(status=204)
+
+    async def _feed(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        queue.put_nowait(Snapshot(instances=self.instances))
+        self.readers.add(queue)
+        with contextlib.suppress(ConnectionError):
+            while (message := await queue.get()) is not None:
+                await response.write(message.model_dump_json().encode() + b"\n")
+        self.readers.discard(queue)
+        return response
+
+
+class World:
+    """All of it, and a client."""
+
+    def __init__(self, **settings: object) -> None:
+        self.catalog = Catalog()
+        self.scaler = Scaler()
+        self.slots: list[Slot] = []
+        self._settings = settings
+        self._instances = 0
+
+    async def start(self) -> None:
+        await self.scaler.start()
+        url = f"http://127.0.0.1:{self.scaler.port}"
+        values = {"internal_token": TOKEN, "scaler_url": url, "port": 0, "host": "127.0.0.1", "shutdown_seconds": 1}
+        settings = GatewaySettings.model_validate({**values, **self._settings})
+        self.gateway = Gateway(settings, self.catalog, ScalerClient(url, TOKEN, "gateway-0"))
+        await self.gateway.start()
+        self.url = f"http://127.0.0.1:{self.gateway.port}"
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
+        await until(lambda: bool(self.scaler.readers))
+
+    async def stop(self) -> None:
+        await self.http.aclose()
+        await self.gateway.stop()
+        await self.scaler.stop()
+        for slot in self.slots:
+            await slot.stop()
+
+    async def slot(self, handler: Handler = echo) -> Slot:
+        slot = await Slot(handler).start()
+        self.slots.append(slot)
+        return slot
+
+    def announce(self, *slots: Slot, function: str = "hello", revision: str = "r1") -> str:
+        """Tell the gateway of an instance with these slots."""
+        self._instances += 1
+        name = f"i{self._instances}"
+        ports = [slot.port for slot in slots]
+        self.scaler.say(
+            Ready(
+                instance=InstanceAddress(
+                    name=name,
+                    function=f"default/{function}",
+                    revision=revision,
+                    host="127.0.0.1",
+                    slots=ports,
+                    token="t",
+                )
+            )
+        )
+        return name
+
+    async def invoke(self, body: object = None, function: str = "hello", **headers: str) -> httpx.Response:
+        path = f"/2015-03-31/functions/{function}/invocations"
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post(path, content=b"" if body is None else json.dumps(body), headers=named)
+
+    async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
+        """Send bytes on a connection of their own; everything that comes back."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read() if until_closed else reader.read(65536), 10)
+        writer.close()
+        return answer
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition of the real world."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running(**settings: object) -> AsyncIterator[World]:
+    world = World(**settings)
+    await world.start()
+    try:
+        yield world
+    finally:
+        await world.stop()
