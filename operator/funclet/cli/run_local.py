@@ -1,10 +1,10 @@
 """`funclet local`: all roles in one process."""
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from funclet.errors import FuncletError
 
@@ -23,7 +23,7 @@ def local(paths: tuple[Path, ...], port: int, nats_url: str | None, pool_size: i
 
     settings = LocalSettings(paths=list(paths), port=port, nats_url=nats_url, pool_size=pool_size)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except KeyboardInterrupt:
         click.echo("Funclet has ended.", err=True)
     except (FuncletError, OSError) as error:

@@ -22,7 +22,7 @@ from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
-from funclet.control.reconciler import Reconciler
+from funclet.control.reconciler import FOLLOWED_KINDS, Reconciler
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
 from funclet.gateway.role import Gateway
@@ -81,7 +81,7 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     catalog = Catalog(resources)
     report.follow(catalog)
     StreamKeeper(nats.jetstream(), report).follow(catalog)
-    reconciler = Reconciler(resources, packages)
+    reconciler = Reconciler(resources, packages, directories=True)
 
     instances = folder / "instances"
     instances.mkdir()
@@ -89,29 +89,40 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     house.push_async_callback(backend.close)
     scaler = Scaler(
         ScalerSettings(
-            port=0, internal_token=token, instance_secret=secrets.token_hex(32), warm_pool_size=settings.pool_size
+            host=HOST,
+            port=0,
+            internal_token=token,
+            instance_secret=secrets.token_hex(32),
+            warm_pool_size=settings.pool_size,
         ),
-        catalog, backend, packages, resources,
-    )  # fmt: skip
+        catalog,
+        backend,
+        packages,
+        resources,
+    )
     await _start(house, scaler.start, scaler.stop)
 
     scaler_url = f"http://{HOST}:{scaler.port}"
     gateway_feed = _scaler_client(house, scaler_url, token, "gateway-local")
-    gateway = Gateway(GatewaySettings(port=settings.port, internal_token=token), catalog, gateway_feed, host=HOST)
+    gateway_settings = GatewaySettings(host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url)
+    gateway = Gateway(gateway_settings, catalog, gateway_feed)
     await _start(house, gateway.start, gateway.stop)
 
     url = f"http://{HOST}:{gateway.port}"
     invoker = GatewayClient(url, token)
     house.push_async_callback(invoker.close)
     events_feed = _scaler_client(house, scaler_url, token, "events-local")
-    events = Events(EventsSettings(internal_token=token), catalog, nats, invoker, events_feed)
+    events_settings = EventsSettings(internal_token=token, nats_url=nats_url, gateway_url=url, scaler_url=scaler_url)
+    events = Events(events_settings, catalog, nats, invoker, events_feed)
     await _start(house, events.start, events.stop)
 
     health = HealthServer(0, host=HOST)
     await _start(house, health.start, health.stop)
 
     _in_background(house, catalog.run())
-    _in_background(house, reconciler.follow())
+    for kind in FOLLOWED_KINDS:
+        _in_background(house, reconciler.follow(kind))
+    _in_background(house, reconciler.run())
     await catalog.synced()
     print(f"Funclet is listening on {url}", flush=True)
     print(f"JetStream is at {nats_url}", flush=True)

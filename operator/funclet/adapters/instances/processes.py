@@ -6,10 +6,12 @@ An instance dies with this process (PR_SET_PDEATHSIG on Linux) and leaves no fol
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from asyncio.subprocess import STDOUT, Process
@@ -23,6 +25,7 @@ from funclet.errors import Unavailable
 
 HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 20.0
+PROBE_TIMEOUT_SECONDS = 10.0
 LAST_LINES_SECONDS = 1.0
 """For what is still in the log's pipe when the agent has ended."""
 LINE_LIMIT_BYTES = 256 * 1024
@@ -34,17 +37,30 @@ _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
+@functools.cache
 def find_interpreter(runtime: str) -> tuple[str, bool]:
     """The interpreter for a runtime and whether it is exactly that one; else the nearest, preferably an older one."""
-    if exact := shutil.which(runtime):
+    if exact := _find_working(runtime):
         return exact, True
     if runtime == f"python3.{sys.version_info.minor}":
         return sys.executable, True
     wanted = int(match.group(1)) if (match := re.fullmatch(r"python3\.(\d+)", runtime)) else sys.version_info.minor
     for minor in [*range(wanted - 1, 8, -1), *range(wanted + 1, wanted + 5)]:
-        if near := shutil.which(f"python3.{minor}"):
+        if near := _find_working(f"python3.{minor}"):
             return near, False
     return sys.executable, False
+
+
+def _find_working(name: str) -> str | None:
+    """A program of this name that starts: version managers put wrappers on PATH for versions that are not in force."""
+    found = shutil.which(name)
+    if found is None:
+        return None
+    try:
+        answer = subprocess.run([found, "-I", "-c", ""], capture_output=True, timeout=PROBE_TIMEOUT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found if answer.returncode == 0 else None
 
 
 @dataclass(slots=True)
@@ -132,7 +148,7 @@ class ProcessBackend:
     def find_pid(self, name: str) -> int | None:
         """The process id of an instance's agent."""
         running = self._running.get(name)
-        return running and running.process.pid
+        return running.process.pid if running else None
 
     async def _start(self, request: InstanceRequest, folder: Path, ready_fd: int, log_fd: int) -> Process:
         for name in ("task", "tmp", "home"):
