@@ -35,6 +35,8 @@ class DemandLedger:
     def put(self, function: str, trigger: str, backlog: int | None) -> None:
         """One source's word."""
         before = self.backlog(function)
+        if function not in self._backlogs:
+            self._unreported.add(function)  # the first word counts also when it is that nothing waits
         self._backlogs.setdefault(function, {})[trigger] = backlog
         self._note(function, before)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
+import uuid
 
 import uvloop
 
@@ -52,8 +52,8 @@ async def run(settings: EventsSettings) -> None:
         stack.push_async_callback(health.stop)
         gateway = GatewayClient(settings.gateway_url, settings.internal_token)
         stack.push_async_callback(gateway.close)
-        # The same name after a restart, so that the scaler needn't wait until the old reporter is forgotten.
-        scaler = ScalerClient(settings.scaler_url, settings.internal_token, f"events-{socket.gethostname()}")
+        # A new name at each start: what the process before said of Triggers that are gone must be forgotten.
+        scaler = ScalerClient(settings.scaler_url, settings.internal_token, f"events-{uuid.uuid4().hex[:12]}")
         stack.push_async_callback(scaler.close)
         nats = await connect(settings.nats_url, "funclet-events")
         stack.push_async_callback(nats.close)

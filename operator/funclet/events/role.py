@@ -14,6 +14,7 @@ from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
+from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger, report_forever
 from funclet.events.runner import Runner, RunnerSpec
 from funclet.events.settings import EventsSettings
@@ -65,9 +66,7 @@ class Events:
         for key in list(self._runners):
             self._retire(key)
         await asyncio.gather(*self._retiring)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
 
     def _reconcile_function(self, function: str) -> None:
         for key in tuple(self._triggers_of.get(function, ())):

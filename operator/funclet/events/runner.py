@@ -16,6 +16,7 @@ from funclet.core.batching import Load, Policy, backlog_batches, batches_to_take
 from funclet.core.sqs_event import Queue
 from funclet.errors import Unavailable
 from funclet.events.batch import Receipts, Settler, count_batch, run_batch
+from funclet.events.cancellation import cancel
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Runner:
         self._invoking: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
         self._failures = 0
+        self._halted = False
 
     def start(self) -> None:
         """Begins."""
@@ -74,19 +76,21 @@ class Runner:
 
     def halt(self) -> None:
         """Takes nothing more and reports nothing more, from now on."""
+        self._halted = True
         if self._loop is not None:
             self._loop.cancel()
 
     async def stop(self, timeout_seconds: float) -> None:
         """Halts, waits for running batches, and leaves what is not done then for a later delivery."""
-        await _cancel({self._loop} if self._loop else set())
-        await _cancel(set(self._gathering))
+        self.halt()
+        await cancel([self._loop] if self._loop else [])
+        await cancel(self._gathering)
         if self._invoking:
             _, late = await asyncio.wait(set(self._invoking), timeout=timeout_seconds)
-            await _cancel(late)
+            await cancel(late)
 
     async def _run(self) -> None:
-        while True:
+        while not self._halted:
             try:
                 await self._serve()
             except Unavailable as error:
@@ -94,7 +98,8 @@ class Runner:
             except Exception:
                 log.exception("trigger failed", extra={"trigger": self.spec.trigger})
                 self._failures += 1
-            self._report(None)
+            if not self._halted:
+                self._report(None)
             await asyncio.sleep(RECONNECTION.delay(self._failures))
 
     def _note_failure(self, error: Unavailable) -> None:
@@ -116,7 +121,7 @@ class Runner:
         spec = self.spec
         queue = await JetStreamQueue.open(self._nats, spec.stream, spec.consumer, spec.subject, spec.policy)
         try:
-            while True:
+            while not self._halted:
                 self._changed.clear()
                 depth = await queue.observe_depth()
                 self._note_success()
@@ -128,6 +133,8 @@ class Runner:
                 await queue.disarm()
 
     def _act(self, queue: JetStreamQueue, depth: int) -> None:
+        if self._halted:
+            return
         load = Load(depth, self._invoking_messages, len(self._gathering), len(self._invoking))
         self._report(backlog_batches(self.spec.policy, load))
         for _ in range(batches_to_take(self.spec.policy, load, self._slots())):
@@ -167,6 +174,9 @@ class Runner:
     async def _take_one(self, queue: JetStreamQueue) -> None:
         spec = self.spec
         taken = await queue.fetch(spec.policy.batch_size, spec.policy.window_seconds)
+        if self._halted:
+            await queue.retry([message.receipt for message in taken], 0)
+            return
         if not taken:
             return  # and no word to the loop: messages that wait for their redelivery are looked for at its own pace
         self._begin_invoking(len(taken))
@@ -187,9 +197,3 @@ class Runner:
 
     async def _invoke(self, payload: bytes) -> Invocation:
         return await self._gateway.invoke(self.spec.function, payload, self.spec.timeout_seconds)
-
-
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,204 @@
+"""The role events: Triggers come and go, the scaler says what may run and hears what waits."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from tests.adapters.lambda_server import LambdaServer, ScalerServer, until
+
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.gateway_client import GatewayClient
+from funclet.adapters.jetstream import connect
+from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, EventType, ResourceEvent, SecretData
+from funclet.adapters.scaler_client import ScalerClient
+from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
+from funclet.events.role import Events
+from funclet.events.settings import EventsSettings
+
+numbers = itertools.count()
+FUNCTION = "default/hello"
+
+
+class MemoryResources:
+    """Resources that the test itself applies and deletes."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, asyncio.Queue[ResourceEvent]] = {
+            "Function": asyncio.Queue(),
+            "Trigger": asyncio.Queue(),
+        }
+
+    def put(self, kind: str, resource: dict[str, Any], event: EventType = UPSERTED) -> None:
+        self._changes[kind].put_nowait(ResourceEvent(event, resource))
+
+    async def watch(self, kind: str, *, label_selector: str = "") -> AsyncIterator[ResourceEvent]:
+        assert not label_selector
+        yield ResourceEvent(SYNCED)
+        while True:
+            yield await self._changes[kind].get()
+
+    async def patch_status(
+        self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
+    ) -> None:
+        raise AssertionError("events writes no status")
+
+    async def find_secret(self, namespace: str, name: str) -> SecretData | None:
+        raise AssertionError("events reads no secret")
+
+    async def find_config_map(self, namespace: str, name: str) -> ConfigMapData | None:
+        raise AssertionError("events reads no ConfigMap")
+
+
+@dataclass
+class House:
+    """The role between real servers."""
+
+    resources: MemoryResources
+    lambdas: LambdaServer
+    scaler: ScalerServer
+    nats: Client
+    stream: str
+
+    def apply_function(self, revision: str = "r1", timeout: int = 3) -> None:
+        spec = {"runtime": "python3.11", "handler": "index.handler", "timeout": timeout}
+        active = {"revision": revision, "generation": 1, "codeSha256": "0" * 64, "codeSize": 1, "spec": spec}
+        metadata = {"name": "hello", "namespace": "default", "uid": "1"}
+        self.resources.put("Function", {"metadata": metadata, "spec": spec, "status": {"active": active}})
+
+    def delete_function(self) -> None:
+        self.resources.put("Function", {"metadata": {"name": "hello", "namespace": "default"}}, DELETED)
+
+    def apply_trigger(self, **spec: Any) -> None:
+        source = {"stream": self.stream, "batchSize": 2, **spec.pop("jetstream", {})}
+        spec = {"function": {"name": "hello"}, "jetstream": source, **spec}
+        self.resources.put("Trigger", {"metadata": {"name": self.stream.lower(), "namespace": "default"}, "spec": spec})
+
+    def delete_trigger(self) -> None:
+        self.resources.put("Trigger", {"metadata": {"name": self.stream.lower(), "namespace": "default"}}, DELETED)
+
+    def instance(self, revision: str = "r1", slots: int = 1) -> InstanceAddress:
+        ports = list(range(8710, 8710 + slots))
+        return InstanceAddress(
+            name=f"{revision}-{slots}", function=FUNCTION, revision=revision, host="127.0.0.1", slots=ports, token="t"
+        )
+
+    async def publish(self, *bodies: str) -> None:
+        for body in bodies:
+            await self.nats.jetstream().publish(f"{self.stream}.new", body.encode())
+
+    def backlog(self) -> int | None:
+        return self.scaler.backlog(FUNCTION)
+
+
+@pytest.fixture
+async def house(nats_url: str) -> AsyncIterator[House]:
+    resources, client, stream = MemoryResources(), await connect(nats_url), f"E{next(numbers)}"
+    await client.jetstream().add_stream(name=stream, subjects=[f"{stream}.>"])
+    async with LambdaServer() as lambdas, ScalerServer() as scaler:
+        settings = EventsSettings(
+            internal_token="t", nats_url=nats_url, gateway_url=lambdas.url, scaler_url=scaler.url, stop_seconds=1
+        )
+        catalog = Catalog(resources)
+        gateway, scaler_client = GatewayClient(lambdas.url, "t"), ScalerClient(scaler.url, "t", "events-1")
+        following = asyncio.create_task(catalog.run())
+        events = Events(settings, catalog, client, gateway, scaler_client)
+        await events.start()
+        await until(lambda: scaler.listeners == 1)
+        yield House(resources, lambdas, scaler, client, stream)
+        await events.stop()
+        following.cancel()
+        await asyncio.gather(gateway.close(), scaler_client.close())
+    await client.close()
+
+
+async def test_a_backlog_brings_instances_and_is_then_drained(house: House) -> None:
+    house.apply_function()
+    house.apply_trigger()
+    await house.publish(*map(str, range(9)))
+    await until(lambda: house.backlog() == 5)
+    assert house.lambdas.events == []
+    house.scaler.tell(Snapshot(instances=[house.instance(slots=2)]))
+    await until(lambda: len(house.lambdas.bodies) == 9)
+    await until(lambda: house.backlog() == 0)
+    assert sorted(house.lambdas.bodies) == [str(number) for number in range(9)]
+
+
+async def test_the_first_message_after_a_rest_is_reported_at_once(house: House) -> None:
+    house.apply_function()
+    house.apply_trigger()
+    await until(lambda: house.backlog() == 0)
+    await asyncio.sleep(1.5)  # at rest, not only between two looks
+    began = time.monotonic()
+    await house.publish("one")
+    await until(lambda: house.backlog() == 1)
+    assert time.monotonic() - began < 0.5
+
+
+async def test_the_order_of_function_and_trigger_does_not_matter(house: House) -> None:
+    house.scaler.tell(Ready(instance=house.instance()))
+    house.apply_trigger()
+    await house.publish("one")
+    house.apply_function()
+    await until(lambda: house.lambdas.bodies == ["one"])
+
+
+async def test_slots_of_another_revision_or_draining_ones_do_not_count(house: House) -> None:
+    house.scaler.tell(Snapshot(instances=[house.instance("r0"), house.instance("r1")]))
+    house.scaler.tell(Draining(instance="r1-1"))
+    house.apply_function("r1")
+    house.apply_trigger()
+    await house.publish("one")
+    await until(lambda: house.backlog() == 1)
+    await asyncio.sleep(0.5)
+    assert house.lambdas.events == []
+    house.scaler.tell(Gone(instance="r0-1"))
+    house.scaler.tell(Ready(instance=house.instance("r1", 2)))
+    await until(lambda: house.lambdas.bodies == ["one"])
+
+
+async def test_a_disabled_trigger_takes_nothing_and_wants_nothing(house: House) -> None:
+    house.scaler.tell(Snapshot(instances=[]))
+    house.apply_function()
+    house.apply_trigger()
+    await house.publish("one", "two", "three")
+    await until(lambda: house.backlog() == 2)
+    house.apply_trigger(enabled=False)
+    await until(lambda: house.backlog() == 0)
+    house.scaler.tell(Ready(instance=house.instance()))
+    await asyncio.sleep(0.5)
+    assert house.lambdas.events == []
+    house.apply_trigger()
+    await until(lambda: len(house.lambdas.bodies) == 3)
+
+
+@pytest.mark.parametrize("end", [House.delete_trigger, House.delete_function])
+async def test_what_is_deleted_wants_nothing(house: House, end: Any) -> None:
+    house.apply_function()
+    house.apply_trigger()
+    await house.publish("one")
+    await until(lambda: house.backlog() == 1)
+    end(house)
+    await until(lambda: house.backlog() == 0)
+
+
+async def test_a_changed_trigger_is_obeyed(house: House) -> None:
+    house.apply_function()
+    house.apply_trigger()
+    await house.publish(*map(str, range(6)))
+    await until(lambda: house.backlog() == 3)
+    house.apply_trigger(jetstream={"batchSize": 6})
+    await until(lambda: house.backlog() == 1)
+    house.scaler.tell(Ready(instance=house.instance()))
+    await until(lambda: len(house.lambdas.events) == 1)
+    assert len(house.lambdas.bodies) == 6
+
+
+async def test_reports_are_a_sign_of_life(house: House) -> None:
+    seen = len(house.scaler.reports)
+    await until(lambda: len(house.scaler.reports) >= seen + 2)
+    assert {report.reporter for report in house.scaler.reports} == {"events-1"}
