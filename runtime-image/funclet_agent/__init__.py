@@ -1,0 +1,15 @@
+"""Funclet's agent: the first process of every instance. Standard library only, small, and never imports funclet.
+
+    __main__        starts it; settings: its environment
+    supervisor      the agent's loop: sockets, timers, signals
+    control         the agent's port: POST /v1/specialise, GET /v1/status
+    specialisation  the head of a specialise request; archive: its zip
+    slot            one slot as the agent sees it: listener, handler process, timeout, crash
+    state, channel  what agent and handler process share: memory, and a socket that carries connections
+    process         the handler process from fork to exit; environment, loading: what it sets up
+    invoker         its loop: one invocation at a time; context, failures, marshalling: what Lambda's runtime gives
+    logs, lines     what is printed; logging_setup: Python's logging, once the function imports it
+    wire, tokens    HTTP/1.1 heads and answers; the digests of tokens
+
+The wire is fixed in docs/design/0001-roles-and-wire.md.
+"""

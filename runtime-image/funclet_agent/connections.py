@@ -1,0 +1,170 @@
+"""The handler process's connections: one poll over listener, channel and gateways; whole requests come out.
+
+All sockets are non-blocking. A body that does not come at once is waited for; no other caller is served meanwhile, and the
+client must make progress: only who knows the token gets that far.
+"""
+
+import select
+import socket
+
+from funclet_agent.channel import CLOSED, Channel
+from funclet_agent.state import IDLE, State
+from funclet_agent.tokens import TokenCheck
+from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, BadRequest, answer, body_length, parse_head
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""More than any payload of Lambda (6 MiB); the gateway enforces that."""
+PROGRESS_MS = 10_000
+"""A client that neither sends nor takes a byte for this long is given up."""
+CLOSE = b"connection: close\r\n"
+
+
+class Request:
+    """One request with the right token."""
+
+    __slots__ = ("body", "connection", "headers", "number")
+
+    def __init__(self, number: int, connection: socket.socket, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.number = number
+        self.connection = connection
+        self.headers = headers
+        self.body = body
+
+
+class Connections:
+    """All connections of one slot."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        channel: Channel,
+        state: State,
+        token: TokenCheck,
+        inherited: dict[int, socket.socket],
+    ) -> None:
+        self._listener = listener
+        self._channel = channel
+        self._state = state
+        self._token = token
+        self._next_number = max(inherited, default=0) + 1
+        self._by_fd = {connection.fileno(): (number, connection) for number, connection in inherited.items()}
+        self._partial: dict[int, bytes] = {}
+        self.poll = select.poll()
+        for descriptor in (listener.fileno(), channel.fileno(), *self._by_fd):
+            self.poll.register(descriptor, select.POLLIN)
+
+    def accept(self) -> None:
+        """Take a new connection, and give the agent a duplicate before anything is read from it."""
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        number = self._next_number
+        self._next_number += 1
+        self._channel.send_connection(number, connection)
+        self._by_fd[connection.fileno()] = (number, connection)
+        self.poll.register(connection.fileno(), select.POLLIN)
+
+    def read(self, descriptor: int) -> Request | None:
+        """Read from a connection that has something: a request, or None if there is none yet or it was refused."""
+        number, connection = self._by_fd[descriptor]
+        try:
+            data = connection.recv(65536)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            self.close(descriptor)
+            return None
+        if self._partial:
+            data = self._partial.pop(descriptor, b"") + data
+        end = data.find(HEAD_END)
+        if end < 0 and len(data) <= MAX_HEAD_BYTES:
+            self._partial[descriptor] = data
+            return None
+        try:
+            return self._request(number, connection, data, end)
+        except BadRequest as error:
+            self._refuse(connection, 400, str(error))
+            return None
+
+    def _request(self, number: int, connection: socket.socket, data: bytes, end: int) -> Request | None:
+        if end < 0:
+            raise BadRequest("the head is too long")
+        line, headers = parse_head(data[:end])
+        if not self._token.accepts(headers.get(b"x-funclet-token", b"")):
+            self._refuse(connection, 401, "wrong token")
+            return None
+        if not line.startswith(b"POST /invoke "):
+            self._refuse(connection, 404, "only POST /invoke is served here")
+            return None
+        body = data[end + 4 :]
+        length = body_length(headers, MAX_BODY_BYTES)
+        if len(body) < length:
+            body = self._read_rest(number, connection, body, length)
+        if len(body) != length:
+            raise BadRequest("the body's length is not Content-Length")
+        return Request(number, connection, headers, body)
+
+    def _read_rest(self, number: int, connection: socket.socket, start: bytes, length: int) -> bytes:
+        """The rest of a body that did not come with its head; what is cut off comes back too short."""
+        body = bytearray(start)
+        self._state.begin_reading(number)
+        while len(body) < length and _wait(connection, select.POLLIN):
+            try:
+                data = connection.recv(min(length - len(body), 1 << 20))
+            except OSError:
+                break
+            if not data:
+                break
+            body += data
+        self._state.phase = IDLE
+        return bytes(body)
+
+    def send(self, connection: socket.socket, data: bytes) -> bool:
+        """Send all of it; False if the client is gone or takes nothing any more."""
+        try:
+            sent = connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return False
+        return sent == len(data) or self._send_rest(connection, memoryview(data)[sent:])
+
+    def _send_rest(self, connection: socket.socket, rest: memoryview) -> bool:
+        while rest:
+            if not _wait(connection, select.POLLOUT):
+                return False
+            try:
+                rest = rest[connection.send(rest) :]
+            except OSError:
+                return False
+        return True
+
+    def close(self, descriptor: int) -> None:
+        """Close a connection, the agent's duplicate too."""
+        number, connection = self._by_fd.pop(descriptor)
+        self._partial.pop(descriptor, None)
+        self.poll.unregister(descriptor)
+        self._channel.send(CLOSED, number)
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+    def _refuse(self, connection: socket.socket, status: int, message: str) -> None:
+        body = b'{"message":"%s"}' % message.encode()
+        self.send(connection, answer(status, body, CLOSE))
+        self.close(connection.fileno())
+
+
+def _wait(connection: socket.socket, event: int) -> bool:
+    """Until the socket is ready; False if nothing happened in time."""
+    poll = select.poll()
+    poll.register(connection, event)
+    return bool(poll.poll(PROGRESS_MS))

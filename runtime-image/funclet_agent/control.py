@@ -1,0 +1,149 @@
+"""The agent's port: POST /v1/specialise and GET /v1/status, one request a connection.
+
+The token is checked as soon as the head is there, so that nobody else can make the agent hold a body.
+"""
+
+import json
+import socket
+import time
+from typing import Any
+
+from funclet_agent.archive import BadArchive
+from funclet_agent.errors import AgentError
+from funclet_agent.instance import Instance
+from funclet_agent.loop import Loop
+from funclet_agent.specialisation import BadSpecialisation
+from funclet_agent.tokens import TokenCheck
+from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, BadRequest, answer, body_length, parse_head
+
+MAX_BODY_BYTES = 350 * 1024 * 1024
+"""More than any package (250 MiB unzipped)."""
+PROGRESS_NS = 10_000_000_000
+"""A client that sends nothing for so long is cut off."""
+LINGER_NS = 2_000_000_000
+"""After the answer the client has so long to close, so that no reset overtakes the answer."""
+MAX_CONNECTIONS = 64
+
+
+class Refused(AgentError):
+    """An answer other than 200."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+class ControlServer:
+    """Accepts and expires the connections of the agent's port."""
+
+    def __init__(self, listener: socket.socket, loop: Loop, instance: Instance, token: TokenCheck) -> None:
+        self.listener = listener
+        self.loop = loop
+        self.instance = instance
+        self.token = token
+        self.connections: set[ControlConnection] = set()
+        loop.watch(listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self.listener.accept()
+        except OSError:
+            return
+        if len(self.connections) >= MAX_CONNECTIONS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self.connections.add(ControlConnection(self, connection))
+
+    @property
+    def wake_at(self) -> int | None:
+        """When the first connection expires, nanoseconds of CLOCK_MONOTONIC."""
+        return min((connection.expires_at for connection in self.connections), default=None)
+
+    def expire(self, now: int) -> None:
+        """Cut off those whose time is up."""
+        for connection in [c for c in self.connections if c.expires_at <= now]:
+            connection.close()
+
+
+class ControlConnection:
+    """One client."""
+
+    def __init__(self, server: ControlServer, connection: socket.socket) -> None:
+        self._server = server
+        self._socket = connection
+        self._buffer = bytearray()
+        self._body_start = 0
+        self._expected: int | None = None
+        self._line = b""
+        self._answered = False
+        self.expires_at = time.monotonic_ns() + PROGRESS_NS
+        server.loop.watch(connection.fileno(), self._read)
+
+    def close(self) -> None:
+        """For good."""
+        self._server.loop.forget(self._socket.fileno())
+        self._server.connections.discard(self)
+        self._socket.close()
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+        elif not self._answered:
+            self._buffer += data
+            self.expires_at = time.monotonic_ns() + PROGRESS_NS
+            self._proceed()
+
+    def _proceed(self) -> None:
+        try:
+            if self._expected is None:
+                self._take_head()
+            if self._expected is not None and len(self._buffer) >= self._expected:
+                self._answer(200, self._handle())
+        except Refused as refusal:
+            self._answer(refusal.status, refusal.body)
+        except (BadRequest, BadSpecialisation, BadArchive) as error:
+            self._answer(400, {"message": str(error)})
+
+    def _take_head(self) -> None:
+        end = self._buffer.find(HEAD_END, 0, MAX_HEAD_BYTES)
+        if end < 0:
+            if len(self._buffer) >= MAX_HEAD_BYTES:
+                raise BadRequest("the head is too long")
+            return
+        self._line, headers = parse_head(bytes(self._buffer[:end]))
+        if not self._server.token.accepts(headers.get(b"x-funclet-token", b"")):
+            raise Refused(401, {"message": "wrong token"})
+        self._body_start = end + 4
+        self._expected = self._body_start + body_length(headers, MAX_BODY_BYTES)
+
+    def _handle(self) -> dict[str, Any]:
+        instance = self._server.instance
+        if self._line.startswith(b"GET /v1/status "):
+            return instance.status()
+        if not self._line.startswith(b"POST /v1/specialise "):
+            raise Refused(404, {"message": "there are POST /v1/specialise and GET /v1/status"})
+        if instance.spec is not None:
+            raise Refused(409, instance.identity())
+        with memoryview(self._buffer) as view, view[self._body_start : self._expected] as body:
+            spec = instance.unpack(body)
+        # The handler processes must not inherit the package.
+        self._buffer = bytearray()
+        return {"slots": instance.start(spec)}
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        self._buffer = bytearray()
+        self._answered = True
+        self.expires_at = time.monotonic_ns() + LINGER_NS
+        try:
+            self._socket.send(answer(status, json.dumps(body).encode(), b"connection: close\r\n"))
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()

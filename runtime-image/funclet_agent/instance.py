@@ -1,0 +1,98 @@
+"""What this instance is: generic, then once and for all an instance of one function."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from funclet_agent import archive
+from funclet_agent.events import report
+from funclet_agent.lines import lines_for
+from funclet_agent.loop import Loop
+from funclet_agent.process import Plan
+from funclet_agent.settings import Settings
+from funclet_agent.slot import Slot
+from funclet_agent.specialisation import BadSpecialisation, Specialisation, split_body
+from funclet_agent.state import FAILED, RUNNING, SUCCEEDED
+from funclet_agent.tokens import TokenCheck
+
+BACKLOG = 128
+
+
+class Instance:
+    """The function's code and slots, once there are any."""
+
+    def __init__(self, settings: Settings, loop: Loop) -> None:
+        self._settings = settings
+        self._loop = loop
+        self.spec: Specialisation | None = None
+        self.slots: list[Slot] = []
+
+    def unpack(self, body: memoryview) -> Specialisation:
+        """Check a specialise request's body and put its code in place; raises BadSpecialisation, BadArchive."""
+        spec, package = split_body(body)
+        os.makedirs(self._settings.task_root, exist_ok=True)
+        archive.unpack(package, self._settings.task_root)
+        return spec
+
+    def start(self, spec: Specialisation) -> list[int]:
+        """Open the slots and fork their handler processes; their ports. From here on there is no way back."""
+        listeners = list(self._listeners(spec.concurrency))
+        token = TokenCheck(self._settings.invoke_digest)
+        lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
+        plan = Plan(spec, self._settings.task_root, token, lines)
+        self.spec = spec
+        self.slots = [Slot(listener, plan, self._loop) for listener in listeners]
+        for slot in self.slots:
+            slot.fork(eager=True)
+        report("specialised", function=spec.function, revision=spec.revision, slots=self.ports)
+        return self.ports
+
+    def _listeners(self, count: int) -> Iterator[socket.socket]:
+        first = self._settings.slot_port
+        for index in range(count):
+            try:
+                yield listen(self._settings.bind, first + index if first else 0)
+            except OSError as error:
+                raise BadSpecialisation(f"slot {index} cannot listen: {error.strerror}") from error
+
+    @property
+    def ports(self) -> list[int]:
+        """One port a slot."""
+        return [slot.port for slot in self.slots]
+
+    def status(self) -> dict[str, Any]:
+        """The answer of GET /v1/status."""
+        if self.spec is None:
+            init = {"state": "pending", "duration_ms": None}
+            return {"state": "generic", "function": None, "revision": None, "slots": [], "init": init}
+        return {"state": "specialised", **self.identity(), "init": self._init_status()}
+
+    def identity(self) -> dict[str, Any]:
+        """Whose instance this is; the answer to a second specialisation."""
+        if self.spec is None:
+            return {"function": None, "revision": None, "slots": []}
+        return {"function": self.spec.function, "revision": self.spec.revision, "slots": self.ports}
+
+    def _init_status(self) -> dict[str, Any]:
+        """Over all slots: one failure is a failure, and it succeeded only when it did everywhere."""
+        states = {slot.state.init for slot in self.slots}
+        for state, name in ((FAILED, "failed"), (RUNNING, "running")):
+            if state in states:
+                return {"state": name, "duration_ms": None if state == RUNNING else self._init_ms()}
+        if states == {SUCCEEDED}:
+            return {"state": "succeeded", "duration_ms": self._init_ms()}
+        return {"state": "pending", "duration_ms": None}
+
+    def _init_ms(self) -> float:
+        return max(slot.state.init_us for slot in self.slots) / 1000
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A non-blocking listener."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener

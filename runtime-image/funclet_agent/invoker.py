@@ -1,0 +1,157 @@
+"""The handler process's loop: one invocation at a time, from the request's bytes to the answer's.
+
+The order matters. The shared state says BUSY before the function runs and RESPONDING before the answer's first byte, so
+that whatever happens in between, the agent knows whether it may still answer.
+"""
+
+import os
+import time
+from binascii import b2a_base64
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+from funclet_agent.channel import END, LOOK, STOP, Channel
+from funclet_agent.connections import Connections, Request
+from funclet_agent.context import ClientContext, FunctionFacts, LambdaContext
+from funclet_agent.errors import AgentError
+from funclet_agent.failures import Failure, InitFailed, description, exception_failure
+from funclet_agent.lines import Report
+from funclet_agent.loading import Handler, load_handler
+from funclet_agent.logs import InvocationLog
+from funclet_agent.marshalling import MarshalFailed, read_event, write_answer
+from funclet_agent.state import FAILED, IDLE, RESPONDING, SUCCEEDED, State
+from funclet_agent.wire import answer
+
+FUNCTION_ERROR = b"x-amz-function-error: Unhandled\r\n"
+
+
+class Stop(AgentError):
+    """The handler process must end: the agent is gone or says so, or the init failed and was answered."""
+
+
+class Invoker:
+    """Serves one slot until told to stop."""
+
+    def __init__(
+        self, connections: Connections, channel: Channel, state: State, log: InvocationLog, facts: FunctionFacts
+    ) -> None:
+        self.connections = connections
+        self.channel = channel
+        self.state = state
+        self.log = log
+        self.facts = facts
+        self.request_id = ""
+        self._handler: Handler | None = None
+        self._init_failure: Failure | None = None
+        self._init_us = 0
+        self._trace_id = b""
+
+    def initialise(self, name: str) -> None:
+        """The init phase, before any invocation."""
+        self._init_us = max(1, self._load(name))
+        self.state.phase = IDLE
+        self.channel.send(LOOK)
+
+    def _load(self, name: str) -> int:
+        """Import the handler; microseconds."""
+        started = time.monotonic_ns()
+        try:
+            self._handler = load_handler(name)
+        except InitFailed as error:
+            self._init_failure = error.failure
+            print(description(error.failure), end="")
+        duration_us = (time.monotonic_ns() - started) // 1000
+        self.state.end_init(SUCCEEDED if self._handler else FAILED, duration_us)
+        return duration_us
+
+    def serve(self, listener: int, channel: int, name: str, timeout_ns: int) -> None:
+        """Serve until Stop."""
+        poll = self.connections.poll.poll
+        while True:
+            for descriptor, _ in poll():
+                if descriptor == listener:
+                    self.connections.accept()
+                elif descriptor == channel:
+                    self._obey()
+                else:
+                    request = self.connections.read(descriptor)
+                    if request is not None:
+                        self.invoke(request, name, timeout_ns)
+
+    def _obey(self) -> None:
+        """The agent says one thing only, and when it is gone nobody would enforce a timeout."""
+        message = self.channel.receive()
+        if message is not None and message[0] in (STOP, END):
+            raise Stop
+
+    def invoke(self, request: Request, name: str, timeout_ns: int) -> None:
+        """One invocation."""
+        headers = request.headers
+        tail_wanted = headers.get(b"x-amz-log-type") == b"Tail"
+        request_id = headers.get(b"lambda-runtime-aws-request-id", b"")
+        self.request_id = request_id.decode("latin-1")
+        self.log.begin(self.request_id, tail_wanted)
+        started = time.monotonic_ns()
+        deadline = started + timeout_ns
+        self.state.begin(request.number, started, deadline, request_id, tail_wanted)
+        if not self.state.watching:
+            self.channel.send(LOOK)
+        if self._handler is None and self._init_failure is None:
+            self._load(name)
+        body, extra = self._outcome(request, deadline)
+        duration_us = (time.monotonic_ns() - started) // 1000
+        self._respond(request, body, extra, duration_us)
+
+    def _outcome(self, request: Request, deadline_ns: int) -> tuple[bytes, bytes]:
+        """The answer's body, and the header line of a failure."""
+        if self._handler is None:
+            return self._failed(self._init_failure or {})
+        try:
+            event = read_event(request.body)
+            context = self._context(request.headers, deadline_ns)
+            return write_answer(self._handler(event, context)), b""
+        except MarshalFailed as error:
+            return self._failed(error.failure)
+        except Exception as error:  # noqa: BLE001  whatever the function raises is an answer
+            return self._failed(exception_failure(error))
+
+    def _failed(self, failure: Failure) -> tuple[bytes, bytes]:
+        print(description(failure), end="")
+        return write_answer({**failure, "requestId": self.request_id}), FUNCTION_ERROR
+
+    def _context(self, headers: dict[bytes, bytes], deadline_ns: int) -> LambdaContext:
+        trace_id = headers.get(b"lambda-runtime-trace-id", b"")
+        if trace_id != self._trace_id:
+            self._trace_id = trace_id
+            os.environ["_X_AMZN_TRACE_ID"] = trace_id.decode("latin-1")
+        text = headers.get(b"lambda-runtime-client-context")
+        return LambdaContext(self.facts, self.request_id, deadline_ns, _client_context(text) if text else None)
+
+    def _respond(self, request: Request, body: bytes, extra: bytes, duration_us: int) -> None:
+        """Answer, print the last lines, count. The lines come first only if they are part of the answer."""
+        memory_mib = getrusage(RUSAGE_SELF).ru_maxrss // 1024
+        report = Report(duration_us, self._init_us, memory_mib, "error" if extra else "")
+        extra += b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n" % (duration_us, memory_mib)
+        if self._init_us:
+            extra += b"x-funclet-init-us: %d\r\n" % self._init_us
+            self._init_us = 0
+        tail_wanted = self.log.tail is not None
+        if tail_wanted:
+            self.log.end(report)
+            extra += b"x-amz-log-result: %s\r\n" % b2a_base64(self.log.tail or b"", newline=False)
+        self.state.phase = RESPONDING
+        sent = self.connections.send(request.connection, answer(200, body, extra))
+        self.state.phase = IDLE
+        self.state.served += 1
+        if not tail_wanted:
+            self.log.end(report)
+        if not sent:
+            self.connections.close(request.connection.fileno())
+        if self._init_failure:
+            self.state.served = 0
+            raise Stop
+
+
+def _client_context(text: bytes) -> ClientContext | None:
+    content: Any = read_event(text)
+    return ClientContext(content) if isinstance(content, dict) else None

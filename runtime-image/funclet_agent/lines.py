@@ -1,0 +1,98 @@
+"""Lambda's own log lines: START, END, REPORT, and the one of a timeout; plain or JSON as `log_format` says."""
+
+import json
+import time
+
+
+def billed_ms(duration_us: int, init_us: int) -> int:
+    """Handler and init time, rounded up to the millisecond, at least 1 (docs/design/0001, "Billing")."""
+    return max(1, -(-(duration_us + init_us) // 1000))
+
+
+def timestamp() -> str:
+    """Now, as 2026-01-31T12:00:00.123Z."""
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+
+
+class Report:
+    """What the REPORT line says of one invocation."""
+
+    def __init__(self, duration_us: int, init_us: int, max_memory_mib: int, status: str = "") -> None:
+        self.duration_us = duration_us
+        self.init_us = init_us
+        self.max_memory_mib = max_memory_mib
+        self.status = status
+
+
+class TextLines:
+    """log_format Text."""
+
+    def __init__(self, version: str, memory_mib: int) -> None:
+        self._start = f"START RequestId: %s Version: {version}\n"
+        self._memory = f"Memory Size: {memory_mib} MB\tMax Memory Used: "
+
+    def start(self, request_id: str) -> bytes:
+        """The line before whatever the function prints."""
+        return (self._start % request_id).encode()
+
+    def end(self, request_id: str, report: Report) -> bytes:
+        """The two lines at the end."""
+        init = f"Init Duration: {report.init_us / 1000:.2f} ms\t" if report.init_us else ""
+        status = f"Status: {report.status}\t" if report.status else ""
+        return (
+            f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
+            f"Duration: {report.duration_us / 1000:.2f} ms\t"
+            f"Billed Duration: {billed_ms(report.duration_us, report.init_us)} ms\t"
+            f"{self._memory}{report.max_memory_mib} MB\t{init}{status}\n"
+        ).encode()
+
+    def timeout(self, request_id: str, message: str) -> bytes:
+        """The line of an invocation that ran out of time."""
+        return f"{timestamp()} {request_id} {message}\n\n".encode()
+
+
+class JsonLines:
+    """log_format JSON: one object a line, as Lambda's platform events."""
+
+    def __init__(self, version: str, memory_mib: int) -> None:
+        self._version = version
+        self._memory_mib = memory_mib
+
+    def start(self, request_id: str) -> bytes:
+        """platform.start."""
+        return _event("platform.start", {"requestId": request_id, "version": self._version})
+
+    def end(self, request_id: str, report: Report) -> bytes:
+        """platform.report."""
+        metrics: dict[str, object] = {
+            "durationMs": report.duration_us / 1000,
+            "billedDurationMs": billed_ms(report.duration_us, report.init_us),
+            "memorySizeMB": self._memory_mib,
+            "maxMemoryUsedMB": report.max_memory_mib,
+        }
+        if report.init_us:
+            metrics["initDurationMs"] = report.init_us / 1000
+        record: dict[str, object] = {
+            "requestId": request_id,
+            "status": report.status.split("\t")[0] or "success",
+            "metrics": metrics,
+        }
+        return _event("platform.report", record)
+
+    def timeout(self, request_id: str, message: str) -> bytes:
+        """An ERROR line of the function's log."""
+        line = {"timestamp": timestamp(), "level": "ERROR", "message": message, "requestId": request_id}
+        return json.dumps(line).encode() + b"\n"
+
+
+def _event(kind: str, record: dict[str, object]) -> bytes:
+    return json.dumps({"time": timestamp(), "type": kind, "record": record}).encode() + b"\n"
+
+
+Lines = TextLines | JsonLines
+
+
+def lines_for(log_format: str, version: str, memory_mib: int) -> Lines:
+    """The lines of this log format."""
+    return (JsonLines if log_format.upper() == "JSON" else TextLines)(version, memory_mib)

@@ -1,0 +1,106 @@
+"""The handler process's standard output and error: what the function prints, between START and REPORT.
+
+Lines are written as they come, so that a crash loses none; START waits for the first of them, or for the end: an
+invocation that prints nothing costs one system call.
+"""
+
+import io
+import os
+import sys
+
+from funclet_agent.lines import Lines, Report
+from funclet_agent.state import TAIL_BYTES, State
+
+
+class InvocationLog:
+    """What one invocation prints, and its last 4 KB if the caller wants them."""
+
+    def __init__(self, state: State, lines: Lines) -> None:
+        self._state = state
+        self._lines = lines
+        self._request_id = ""
+        self._start = b""
+        self._open_line = False
+        self._tail: bytes | None = None
+        self._streams: list[io.TextIOWrapper] = []
+
+    def redirect_output(self) -> None:
+        """From now on print() goes to this log, line by line."""
+        sys.stdout = _text(LogStream(self, 1))
+        sys.stderr = _text(LogStream(self, 2))
+        self._streams = [sys.stdout, sys.stderr]
+
+    def begin(self, request_id: str, tail_wanted: bool) -> None:
+        """An invocation begins."""
+        self._request_id = request_id
+        self._start = self._lines.start(request_id)
+        self._tail = b"" if tail_wanted else None
+
+    def write(self, data: bytes) -> None:
+        """Something was printed."""
+        if self._start:
+            data = self._start + data
+            self._start = b""
+            self._state.started_line = 1
+        self._open_line = not data.endswith(b"\n")
+        self._emit(data)
+
+    def end(self, report: Report) -> None:
+        """The invocation ended: the last lines, in one write."""
+        self.flush()
+        separator = b"\n" if self._open_line else b""
+        self._emit(self._start + separator + self._lines.end(self._request_id, report))
+        self._start = b""
+        self._open_line = False
+
+    def flush(self) -> None:
+        """Write what print() still holds: a line that has no end yet."""
+        for stream in self._streams:
+            stream.flush()
+
+    @property
+    def tail(self) -> bytes | None:
+        """The end of this invocation's log, None if nobody asked."""
+        return self._tail
+
+    def _emit(self, data: bytes) -> None:
+        if self._tail is not None:
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
+            self._state.write_tail(self._tail)
+        write_fully(1, data)
+
+
+class LogStream(io.RawIOBase):
+    """What stands behind sys.stdout and sys.stderr."""
+
+    def __init__(self, log: InvocationLog, descriptor: int) -> None:
+        self._log = log
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def fileno(self) -> int:
+        """The real descriptor, for subprocesses."""
+        return self._descriptor
+
+    def write(self, data: object) -> int:
+        """Into the invocation's log."""
+        content = bytes(data)  # type: ignore[call-overload]
+        if content:
+            self._log.write(content)
+        return len(content)
+
+
+def write_fully(descriptor: int, data: bytes) -> None:
+    """Write all of it; a reader that is gone is no reason to fail an invocation."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        return
+
+
+def _text(stream: LogStream) -> io.TextIOWrapper:
+    return io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]

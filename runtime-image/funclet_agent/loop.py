@@ -1,0 +1,29 @@
+"""The agent's event loop: descriptors and what to call when they have something. It sleeps while nothing happens."""
+
+import select
+from collections.abc import Callable
+
+
+class Loop:
+    """One poll."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call back whenever the descriptor can be read."""
+        self._callbacks[descriptor] = callback
+        self._poll.register(descriptor, select.POLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        """No longer, if at all."""
+        if self._callbacks.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def run_once(self, wait_ns: int | None) -> None:
+        """Wait for something to read, at most so long (None: for ever), and call back. Milliseconds are rounded up."""
+        for descriptor, _ in self._poll.poll(None if wait_ns is None else max(0, -(-wait_ns // 1_000_000))):
+            callback = self._callbacks.get(descriptor)
+            if callback is not None:
+                callback()

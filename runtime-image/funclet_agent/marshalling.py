@@ -1,0 +1,50 @@
+"""Event and answer: JSON as awslambdaric reads and writes it."""
+
+import json
+from typing import Any
+
+from funclet_agent.errors import AgentError
+from funclet_agent.failures import Failure, failure
+
+MAX_ANSWER_BYTES = 6291556
+"""Lambda's limit on a synchronous answer."""
+
+
+class MarshalFailed(AgentError):
+    """The event or the answer is not JSON."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure["errorMessage"])
+        self.failure = failure
+
+
+def _plain(value: Any) -> Any:
+    """Decimals become numbers, as awslambdaric does; known by name, since importing decimal takes a millisecond."""
+    if type(value).__name__ == "Decimal":
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
+
+
+def read_event(body: bytes) -> Any:
+    """The event; an empty payload is an empty object."""
+    if not body:
+        return {}
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise MarshalFailed(failure("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}")) from error
+
+
+def write_answer(answer: Any) -> bytes:
+    """The answer's body. A str subclass, a recursion or a lone surrogate fail like any other value that is not JSON."""
+    try:
+        body = _encode(answer).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MarshalFailed(failure("Runtime.MarshalError", f"Unable to marshal response: {error}")) from error
+    if len(body) > MAX_ANSWER_BYTES:
+        message = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
+        raise MarshalFailed(failure("Function.ResponseSizeTooLarge", message))
+    return body

@@ -1,0 +1,27 @@
+"""The agent's environment (docs/design/0001, "Agent's environment")."""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class Settings:
+    """What the agent is told at its start; nothing of it reaches the function."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.instance_name = environment.get("FUNCLET_INSTANCE_NAME") or socket.gethostname()
+        self.specialise_digest = _digest(environment, "FUNCLET_SPECIALISE_TOKEN_SHA256")
+        self.invoke_digest = _digest(environment, "FUNCLET_INVOKE_TOKEN_SHA256")
+        self.agent_port = int(environment.get("FUNCLET_AGENT_PORT", "8700"))
+        self.slot_port = int(environment.get("FUNCLET_SLOT_PORT", "8710"))
+        self.bind = environment.get("FUNCLET_BIND", "0.0.0.0")
+        self.task_root = os.path.abspath(environment.get("FUNCLET_TASK_ROOT", "/var/task"))
+        ready_fd = environment.get("FUNCLET_READY_FD")
+        self.ready_fd = int(ready_fd) if ready_fd else None
+
+
+def _digest(environment: Mapping[str, str], name: str) -> bytes:
+    value = environment.get(name, "").lower()
+    if len(value) != 64:
+        raise SystemExit(f"{name} must hold a SHA-256 digest in hexadecimal")
+    return value.encode()

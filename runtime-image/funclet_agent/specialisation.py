@@ -1,0 +1,76 @@
+"""The body of POST /v1/specialise: four bytes of length, a JSON head, the zip."""
+
+import json
+from typing import Any
+
+from funclet_agent.errors import AgentError
+
+FIELDS: dict[str, type] = {
+    "function": str,
+    "revision": str,
+    "runtime": str,
+    "handler": str,
+    "timeout_seconds": int,
+    "memory_mib": int,
+    "concurrency": int,
+    "environment": dict,
+    "function_arn": str,
+    "function_version": str,
+    "region": str,
+    "log_format": str,
+}
+MAX_SLOTS = 1000
+
+
+class BadSpecialisation(AgentError):
+    """The head cannot be used; the message says why."""
+
+
+class Specialisation:
+    """What makes this instance an instance of one function (funclet.core.messages.Specialisation)."""
+
+    def __init__(self, head: dict[str, Any]) -> None:
+        self.function: str = head["function"]
+        self.revision: str = head["revision"]
+        self.runtime: str = head["runtime"]
+        self.handler: str = head["handler"]
+        self.timeout_seconds: int = head["timeout_seconds"]
+        self.memory_mib: int = head["memory_mib"]
+        self.concurrency: int = head["concurrency"]
+        self.environment: dict[str, str] = head["environment"]
+        self.function_arn: str = head["function_arn"]
+        self.function_version: str = head["function_version"]
+        self.region: str = head["region"]
+        self.log_format: str = head["log_format"]
+
+    @property
+    def name(self) -> str:
+        """The function's name, without its namespace."""
+        return self.function.rpartition("/")[2]
+
+
+def split_body(body: memoryview) -> tuple[Specialisation, memoryview]:
+    """The head, checked, and the zip."""
+    length = int.from_bytes(body[:4], "big")
+    if len(body) < 4 or len(body) < 4 + length:
+        raise BadSpecialisation("the body is shorter than its head")
+    try:
+        head = json.loads(bytes(body[4 : 4 + length]))
+    except ValueError as error:
+        raise BadSpecialisation(f"the head is not JSON: {error}") from error
+    return check_head(head), body[4 + length :]
+
+
+def check_head(head: object) -> Specialisation:
+    """All fields, with their types and the bounds that the agent itself depends on."""
+    if not isinstance(head, dict):
+        raise BadSpecialisation("the head must be a JSON object")
+    for name, kind in FIELDS.items():
+        if not isinstance(head.get(name), kind):
+            raise BadSpecialisation(f"{name} must be there, of type {kind.__name__}")
+    for name, value in head["environment"].items():
+        if not isinstance(value, str) or "=" in name or "\0" in name + value or not name:
+            raise BadSpecialisation(f"the environment variable {name!r} cannot be set")
+    if not 1 <= head["concurrency"] <= MAX_SLOTS or head["timeout_seconds"] < 1:
+        raise BadSpecialisation(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
+    return Specialisation(head)

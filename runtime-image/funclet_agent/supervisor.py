@@ -1,0 +1,110 @@
+"""The agent itself: its loop, its timers, its signals. As process 1 of the pod it also reaps orphans."""
+
+import gc
+import os
+import signal
+import socket
+import time
+
+from funclet_agent.control import ControlServer
+from funclet_agent.events import report
+from funclet_agent.instance import Instance, listen
+from funclet_agent.loop import Loop
+from funclet_agent.settings import Settings
+from funclet_agent.slot import Slot
+from funclet_agent.tokens import TokenCheck
+
+STOP_GRACE_NS = 5_000_000_000
+"""From SIGTERM on, invocations in flight have so long to end. The scaler drains an instance before it deletes it."""
+
+
+class Supervisor:
+    """Everything in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = Loop()
+        self._instance = Instance(settings, self._loop)
+        listener = listen(settings.bind, settings.agent_port)
+        self.port = int(listener.getsockname()[1])
+        self._control = ControlServer(listener, self._loop, self._instance, TokenCheck(settings.specialise_digest))
+        self._stop_asked = False
+        self._kill_at: int | None = None
+
+    def run(self) -> None:
+        """Until SIGTERM."""
+        self._handle_signals()
+        while not self._finished():
+            wake_at = self._wake_at()
+            self._loop.run_once(None if wake_at is None else wake_at - time.monotonic_ns())
+            self._look(time.monotonic_ns())
+
+    def _handle_signals(self) -> None:
+        """A signal makes the loop's poll return: Python writes a byte into the wake-up socket."""
+        self._signals, wake_up = socket.socketpair()
+        for end in (self._signals, wake_up):
+            end.setblocking(False)
+        self._wake_up = wake_up
+        signal.set_wakeup_fd(wake_up.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_stop)
+        self._loop.watch(self._signals.fileno(), self._on_signal)
+
+    def _ask_stop(self, *_: object) -> None:
+        self._stop_asked = True
+
+    def _on_signal(self) -> None:
+        self._signals.recv(4096)
+        self._reap()
+        if self._stop_asked and self._kill_at is None:
+            self._kill_at = time.monotonic_ns() + STOP_GRACE_NS
+            for slot in self._instance.slots:
+                slot.stop()
+
+    def _reap(self) -> None:
+        """Handler processes, and as process 1 whatever they left behind."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            slot = self._slot_of(pid)
+            if slot is not None:
+                slot.ended(status, usage.ru_maxrss)
+
+    def _slot_of(self, pid: int) -> Slot | None:
+        return next((slot for slot in self._instance.slots if slot.pid == pid), None)
+
+    def _finished(self) -> bool:
+        return self._kill_at is not None and not any(slot.pid for slot in self._instance.slots)
+
+    def _wake_at(self) -> int | None:
+        times = [slot.wake_at for slot in self._instance.slots]
+        times += [self._control.wake_at, self._kill_at]
+        return min((at for at in times if at is not None), default=None)
+
+    def _look(self, now: int) -> None:
+        self._control.expire(now)
+        for slot in self._instance.slots:
+            if slot.wake_at is not None and slot.wake_at <= now:
+                slot.look(now)
+        if self._kill_at is not None and self._kill_at <= now:
+            for slot in self._instance.slots:
+                slot.kill()
+
+
+def main() -> int:
+    """Run the agent; its exit status."""
+    settings = Settings(os.environ)
+    supervisor = Supervisor(settings)
+    if settings.ready_fd is not None:
+        os.write(settings.ready_fd, b"%d\n" % supervisor.port)
+        os.close(settings.ready_fd)
+    report("listening", instance=settings.instance_name, port=supervisor.port)
+    # What is here now stays: the collector need not touch it, so forked processes go on sharing its pages.
+    gc.collect()
+    gc.freeze()
+    supervisor.run()
+    return 0

@@ -1,0 +1,45 @@
+"""HTTP/1.1 as agent and handler process need it: heads with a Content-Length, whole answers. No I/O."""
+
+from funclet_agent.errors import AgentError
+
+HEAD_END = b"\r\n\r\n"
+MAX_HEAD_BYTES = 65536
+REASONS = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found", 409: b"Conflict"}
+
+
+class BadRequest(AgentError):
+    """The client sent something that is not our HTTP."""
+
+
+def parse_head(head: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """The request line and the headers (names in lower case) of a head without its empty line."""
+    lines = head.split(b"\r\n")
+    headers = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        headers[name.lower()] = value.strip()
+    return lines[0], headers
+
+
+def body_length(headers: dict[bytes, bytes], limit: int) -> int:
+    """How many bytes of body follow; refuses what is longer than `limit` bytes or has no plain length."""
+    if b"transfer-encoding" in headers:
+        raise BadRequest("the body must have a Content-Length")
+    text = headers.get(b"content-length", b"0")
+    if not text.isdigit() or len(text) > 12:
+        raise BadRequest("Content-Length must be a number")
+    length = int(text)
+    if length > limit:
+        raise BadRequest(f"the body must not exceed {limit} bytes")
+    return length
+
+
+def answer(status: int, body: bytes, headers: bytes = b"") -> bytes:
+    """A whole answer; `headers` are further header lines, each with its line end."""
+    return b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s" % (
+        status,
+        REASONS[status],
+        len(body),
+        headers,
+        body,
+    )

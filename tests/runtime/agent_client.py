@@ -1,0 +1,216 @@
+"""Drives a real agent over its sockets: starts it, specialises it, invokes it."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
+SPECIALISE_TOKEN = "specialise-token"
+INVOKE_TOKEN = "invoke-token"
+REQUEST_ID = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
+
+
+@dataclass
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Connection:
+    """One kept-alive connection to a port of the agent."""
+
+    port: int
+    timeout_seconds: float = 30
+    _socket: socket.socket = field(init=False)
+    _buffer: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout_seconds)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        lines = [f"{method} {path} HTTP/1.1", f"content-length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.send_raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    def send_raw(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def receive(self) -> Answer:
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers["content-length"])
+        while len(self._buffer) < length:
+            self._more()
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return Answer(int(first.split()[1]), headers, body)
+
+    def _more(self) -> None:
+        data = self._socket.recv(1 << 20)
+        if not data:
+            raise ConnectionError("closed by the instance")
+        self._buffer += data
+
+    def is_closed_by_peer(self) -> bool:
+        """Waits for the end of the stream."""
+        return self._socket.recv(1) == b""
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def package(files: Mapping[str, str | bytes]) -> bytes:
+    """A zip archive of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def specialisation(**changes: Any) -> dict[str, Any]:
+    """A head with sensible values."""
+    return {
+        "function": "default/hello",
+        "revision": "0123456789abcdef",
+        "runtime": "python3.13",
+        "handler": "index.lambda_handler",
+        "timeout_seconds": 3,
+        "memory_mib": 128,
+        "concurrency": 1,
+        "environment": {},
+        "function_arn": "arn:aws:lambda:us-east-1:000000000000:function:hello",
+        "function_version": "$LATEST",
+        "region": "us-east-1",
+        "log_format": "Text",
+        **changes,
+    }
+
+
+class Agent:
+    """A running agent; a context manager, which ends it."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.task_root = folder / "task"
+        self.log_path = folder / "log"
+        self._log = self.log_path.open("wb")
+        reading, writing = os.pipe()
+        variables = {
+            **os.environ,
+            "FUNCLET_INSTANCE_NAME": "instance-1",
+            "FUNCLET_SPECIALISE_TOKEN_SHA256": hashlib.sha256(SPECIALISE_TOKEN.encode()).hexdigest(),
+            "FUNCLET_INVOKE_TOKEN_SHA256": hashlib.sha256(INVOKE_TOKEN.encode()).hexdigest(),
+            "FUNCLET_AGENT_PORT": "0",
+            "FUNCLET_SLOT_PORT": "0",
+            "FUNCLET_BIND": "127.0.0.1",
+            "FUNCLET_TASK_ROOT": str(self.task_root),
+            "FUNCLET_READY_FD": str(writing),
+            **environment,
+        }
+        command = [sys.executable, "-I", str(AGENT)]
+        self.process = subprocess.Popen(
+            command, env=variables, pass_fds=[writing], stdout=self._log, stderr=subprocess.STDOUT
+        )
+        os.close(writing)
+        with os.fdopen(reading) as ready:
+            self.port = int(ready.readline())
+        self.slots: list[int] = []
+        self._connections: dict[int, Connection] = {}
+
+    def __enter__(self) -> "Agent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+        self._log.close()
+
+    @property
+    def log(self) -> str:
+        """All that agent and function have printed."""
+        return self.log_path.read_text()
+
+    def control(self, method: str, path: str, body: bytes = b"", token: str = SPECIALISE_TOKEN) -> Answer:
+        connection = Connection(self.port)
+        try:
+            connection.send(method, path, body, {"x-funclet-token": token})
+            return connection.receive()
+        finally:
+            connection.close()
+
+    def status(self) -> Any:
+        return self.control("GET", "/v1/status").json
+
+    def specialise(self, code: bytes | str | Mapping[str, str], **changes: Any) -> Answer:
+        """Code is a zip, a text for index.py, or files."""
+        if isinstance(code, str):
+            code = {"index.py": code}
+        archive = code if isinstance(code, bytes) else package(code)
+        head = json.dumps(specialisation(**changes)).encode()
+        answer = self.control("POST", "/v1/specialise", len(head).to_bytes(4, "big") + head + archive)
+        if answer.status == 200:
+            self.slots = answer.json["slots"]
+        return answer
+
+    def invoke(self, event: Any = None, *, slot: int = 0, body: bytes | None = None, **headers: str) -> Answer:
+        """Over a kept connection; header names are written with underscores."""
+        self.send(event, slot=slot, body=body, **headers)
+        answer = self._connections[slot].receive()
+        if answer.headers.get("connection") == "close":
+            self._connections.pop(slot).close()
+        return answer
+
+    def send(self, event: Any = None, *, slot: int = 0, body: bytes | None = None, **headers: str) -> Connection:
+        """Only the request."""
+        if slot not in self._connections:
+            self._connections[slot] = Connection(self.slots[slot])
+        connection = self._connections[slot]
+        lines = {"x-funclet-token": INVOKE_TOKEN, "lambda-runtime-aws-request-id": REQUEST_ID}
+        lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.send("POST", "/invoke", json.dumps(event).encode() if body is None else body, lines)
+        return connection
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Poll a real condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the condition did not come true")
+        time.sleep(0.005)
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+
+
+def handler_pid(agent: Agent) -> int:
+    """The only handler process of an agent."""
+    [pid] = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()
+    return int(pid)
