@@ -9,7 +9,7 @@ it otherwise.
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
@@ -97,8 +97,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller has connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         self.source_ip = (transport.get_extra_info("peername") or ("",))[0]
         self._deadline = self._loop.time() + HEAD_TIMEOUT_SECONDS
         self._owner.clients.add(self)

@@ -5,7 +5,7 @@ Content-Length, and nothing of its headers goes on but checked values.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 from funclet.core.slots import Slot
 from funclet.gateway.call import Call, InstanceAnswer
@@ -78,13 +78,12 @@ class SlotConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: deliver what waited for that."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         self._connecting = None
         self._buffer = b""
         self._slot.instance.connect_failures = 0
         if self._call is not None:
-            transport.write(self._prefix + self._call.head + self._call.body)
+            self._transport.write(self._prefix + self._call.head + self._call.body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the other end, or by `close`."""
