@@ -17,8 +17,10 @@ from funclet.adapters.jetstream import connect
 from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, EventType, ResourceEvent, SecretData
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
+from funclet.events.demand import DemandLedger
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
+from funclet.events.slots import Slots
 
 numbers = itertools.count()
 FUNCTION = "default/hello"
@@ -196,6 +198,46 @@ async def test_a_changed_trigger_is_obeyed(house: House) -> None:
     house.scaler.tell(Ready(instance=house.instance()))
     await until(lambda: len(house.lambdas.events) == 1)
     assert len(house.lambdas.bodies) == 6
+
+
+def test_a_snapshot_replaces_all_that_was_known() -> None:
+    slots = Slots()
+    changes: list[int] = []
+    slots.listen(FUNCTION, lambda: changes.append(slots.count(FUNCTION, "r1")))
+    old, kept, new = (_address(name) for name in ("old", "kept", "new"))
+    slots.apply(Snapshot(instances=[old, kept]))
+    slots.apply(Snapshot(instances=[kept, new]))
+    slots.apply(Ready(instance=new))  # told twice, counted once
+    assert slots.count(FUNCTION, "r1") == 4
+    slots.apply(Gone(instance="new"))
+    slots.apply(Draining(instance="unheard of"))
+    assert slots.count(FUNCTION, "r1") == changes[-1] == 2
+
+
+def _address(name: str) -> InstanceAddress:
+    return InstanceAddress(name=name, function=FUNCTION, revision="r1", host="h", slots=[8710, 8711], token="t")
+
+
+def test_an_unknown_source_makes_the_functions_backlog_unknown() -> None:
+    ledger = DemandLedger()
+    ledger.put(FUNCTION, "default/one", 2)
+    ledger.put(FUNCTION, "default/two", 3)
+    assert ledger.take_report() == {FUNCTION: 5}
+    ledger.put(FUNCTION, "default/two", None)
+    assert ledger.take_report() == {FUNCTION: None}
+    ledger.remove(FUNCTION, "default/two")
+    assert ledger.take_report() == {FUNCTION: 2}
+    ledger.remove(FUNCTION, "default/one")
+    assert ledger.take_report() == {FUNCTION: 0}
+    assert ledger.take_report() == {}, "an idle function costs nothing in a report"
+
+
+def test_a_report_that_was_not_delivered_is_given_again() -> None:
+    ledger = DemandLedger()
+    ledger.put(FUNCTION, "default/one", 0)
+    assert ledger.take_report() == {FUNCTION: 0}
+    ledger.return_report({FUNCTION})
+    assert ledger.take_report() == {FUNCTION: 0}
 
 
 async def test_reports_are_a_sign_of_life(house: House) -> None:

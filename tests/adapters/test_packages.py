@@ -1,7 +1,10 @@
 """The package store on a real JetStream."""
 
+import asyncio
 import hashlib
 import os
+import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,3 +66,28 @@ async def test_packages_outlive_the_server(tmp_path: Path) -> None:
     assert await store.get(digest) == b"code"
     await client.close()
     await server.stop()
+
+
+async def test_a_server_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys; from funclet.adapters.nats_server import NatsServer\n"
+        "async def main():\n"
+        "    server = NatsServer(sys.argv[1]); await server.start(); print(server.url, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(tmp_path), stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": "operator"}
+    )
+    assert parent.stdout is not None
+    port = int((await parent.stdout.readline()).decode().strip().rpartition(":")[2])
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(10):
+        while _listens(port):
+            await asyncio.sleep(0.01)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 
@@ -22,16 +21,23 @@ PING_INTERVAL_SECONDS = 10
 
 async def connect(url: str, name: str = "funclet") -> Client:
     """A connection that comes back by itself as often as it takes; the first attempt waits for the server too."""
-    return await nats.connect(
+    client = Client()
+
+    async def on_disconnected() -> None:
+        if not client.is_closed:  # by ourselves
+            log.warning("NATS disconnected")
+
+    await client.connect(
         url,
         name=name,
         max_reconnect_attempts=RECONNECT_FOREVER,
         reconnect_time_wait=RECONNECT_WAIT_SECONDS,
         ping_interval=PING_INTERVAL_SECONDS,
         error_cb=_on_error,
-        disconnected_cb=_on_disconnected,
+        disconnected_cb=on_disconnected,
         reconnected_cb=_on_reconnected,
     )
+    return client
 
 
 @contextmanager
@@ -47,10 +53,6 @@ def unavailable_when_unreachable() -> Iterator[None]:
 
 async def _on_error(error: Exception) -> None:
     log.debug("NATS connection error", extra={"error": str(error) or type(error).__name__})
-
-
-async def _on_disconnected() -> None:
-    log.warning("NATS disconnected")
 
 
 async def _on_reconnected() -> None:
