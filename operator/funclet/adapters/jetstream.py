@@ -31,7 +31,7 @@ async def connect(url: str, name: str = "funclet") -> Client:
         url,
         name=name,
         max_reconnect_attempts=RECONNECT_FOREVER,
-        reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+        reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # asyncio.sleep takes it as it is
         ping_interval=PING_INTERVAL_SECONDS,
         error_cb=_on_error,
         disconnected_cb=on_disconnected,
