@@ -90,6 +90,8 @@ class Instance:
     revision: str | None = None
     host: str | None = None
     agent_port: int | None = None
+    running: bool = False
+    """The platform has seen it running. It sees that up to a second late, so this is a preference and no condition."""
     slots: tuple[int, ...] = ()
     timeout_seconds: int = 900
     """Its function's; the longest that there is, while that is not known."""

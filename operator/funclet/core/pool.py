@@ -48,5 +48,5 @@ def find_claimable(unclaimed: list[Instance]) -> Instance | None:
     return min(unclaimed, key=_worth, default=None)
 
 
-def _worth(instance: Instance) -> tuple[bool, float, str]:
-    return (instance.state is not State.GENERIC, instance.since, instance.name)
+def _worth(instance: Instance) -> tuple[bool, bool, float, str]:
+    return (instance.state is not State.GENERIC, not instance.running, instance.since, instance.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from funclet.adapters import agent_client
 from funclet.adapters.agent_client import AgentAddress, AgentStatus
-from funclet.adapters.instances.backend import Observed
+from funclet.adapters.instances.backend import Observed, Phase
 from funclet.core import tokens
 from funclet.core.instances import (
     FUNCTION_LABEL,
@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 LIMIT = 64
 PATIENCE_SECONDS = 3.0
-"""A container that is just starting may not listen yet; one that has not after this time is not worth waiting for."""
+"""An agent that runs answers in a millisecond; one that has not after this time is not worth waiting for."""
+PENDING_PATIENCE_SECONDS = 0.2
+"""For one whose container is not running, as far as the platform has noticed: generic unless it says otherwise."""
+NOT_STARTED = AgentStatus(specialised=False, function=None, revision=None, slots=())
 
 Found = Callable[[Instance], None]
 Lost = Callable[[Observed], None]
@@ -77,6 +80,7 @@ class Adoption:
             return None
         return Instance(
             observed.name, observed.namespace, runtime, observed.memory_mib, since=self._clock(), state=state,
+            running=observed.phase is Phase.RUNNING,
             function=f"{observed.namespace}/{function}" if function else None, revision=labels.get(REVISION_LABEL),
             host=observed.host, agent_port=observed.agent_port, slots=slots, timeout_seconds=POOL_TIMEOUT_SECONDS,
         )  # fmt: skip
@@ -86,11 +90,14 @@ class Adoption:
         assert instance.agent_port is not None
         token = tokens.specialise_token(self._secret, instance.name)
         address = AgentAddress(instance.host, instance.agent_port, token)
+        is_pending = observed.phase is Phase.PENDING
+        status: AgentStatus | None = NOT_STARTED if is_pending else None
         try:
-            status = await agent_client.observe_status(address, PATIENCE_SECONDS)
+            status = await agent_client.observe_status(
+                address, PENDING_PATIENCE_SECONDS if is_pending else PATIENCE_SECONDS
+            )
         except Unavailable as error:
             log.warning("instance does not answer", extra={"instance": instance.name, "detail": error.message})
-            status = None
         if instance.name not in self._asking:
             return
         self._asking.discard(instance.name)

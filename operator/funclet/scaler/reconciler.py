@@ -232,6 +232,7 @@ class Reconciler:
         if observed.resize_refused and instance.state is State.READY and instance.function is not None:
             self._no_room_until[instance.function] = self._clock() + NO_ROOM_SECONDS
             self._fleet.drain(instance, "NoRoomToResize")
+        instance.running = observed.phase is Phase.RUNNING
         if instance.state is State.STARTING and observed.host is not None and observed.agent_port is not None:
             self._fleet.addressed(instance, observed.host, observed.agent_port)
             self._specialise(instance)

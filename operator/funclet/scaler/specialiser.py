@@ -19,8 +19,8 @@ from funclet.scaler.workers import Workers
 log = logging.getLogger(__name__)
 
 LIMIT = 32
-CONNECT_PATIENCE_SECONDS = 20.0
-"""From the moment a pod has its address to the moment its agent must listen."""
+CONNECT_PATIENCE_SECONDS = 60.0
+"""From the moment a pod has its address to the moment its agent must listen: its image may have to be pulled first."""
 
 
 class Outcome(Protocol):

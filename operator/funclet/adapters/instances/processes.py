@@ -57,7 +57,9 @@ def _find_working(name: str) -> str | None:
     if found is None:
         return None
     try:
-        answer = subprocess.run([found, "-I", "-c", ""], capture_output=True, timeout=PROBE_TIMEOUT_SECONDS, check=False)
+        answer = subprocess.run(  # noqa: S603 - a program named by us, found on the user's own PATH
+            [found, "-I", "-c", ""], capture_output=True, timeout=PROBE_TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found if answer.returncode == 0 else None

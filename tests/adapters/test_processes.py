@@ -1,0 +1,95 @@
+"""Instances as processes."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from funclet.adapters.agent_client import AgentAddress, observe_status
+from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, Synced, Vanished
+from funclet.adapters.instances.processes import ProcessBackend, find_interpreter
+from funclet.api.function import PodSettings
+from funclet.core.instances import InstanceRequest
+from funclet.core.tokens import token_digest
+from funclet.errors import Unavailable
+
+AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
+
+
+def _request(name: str) -> InstanceRequest:
+    return InstanceRequest(
+        name=name,
+        namespace="default",
+        runtime=f"python3.{sys.version_info.minor}",
+        memory_mib=128,
+        ephemeral_storage_mib=512,
+        timeout_seconds=3,
+        specialise_token_sha256=token_digest("specialise"),
+        invoke_token_sha256=token_digest("invoke"),
+        labels={"funclet.dev/state": "generic"},
+        annotations={},
+        pod=PodSettings(),
+    )
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[ProcessBackend]:
+    backend = ProcessBackend(AGENT, root=tmp_path)
+    yield backend
+    await backend.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def _next(events: AsyncIterator[InstanceEvent]) -> InstanceEvent:
+    async with asyncio.timeout(10):
+        return await anext(events)
+
+
+async def test_an_instance_listens_answers_and_ends(backend: ProcessBackend) -> None:
+    events = backend.watch()
+    assert await _next(events) == Synced()
+    await backend.create(_request("one"))
+    seen = await _next(events)
+    assert isinstance(seen, Observed)
+    assert (seen.phase, seen.labels) == (Phase.RUNNING, {"funclet.dev/state": "generic"})
+    assert seen.host is not None
+    assert seen.agent_port is not None
+    status = await observe_status(AgentAddress(seen.host, seen.agent_port, "specialise"), 1.0)
+    assert not status.specialised
+    with pytest.raises(Unavailable):
+        await observe_status(AgentAddress(seen.host, seen.agent_port, "wrong"), 1.0)
+    await backend.delete("default", "one", grace_seconds=1)
+    assert await _next(events) == Vanished("default", "one")
+
+
+async def test_labels_are_there_for_who_watches_later(backend: ProcessBackend) -> None:
+    await backend.create(_request("one"))
+    await backend.label("default", "one", {"funclet.dev/state": "specialised"}, {"a": "b"})
+    seen = await _next(backend.watch())
+    assert isinstance(seen, Observed)
+    assert (seen.labels, seen.annotations) == ({"funclet.dev/state": "specialised"}, {"a": "b"})
+
+
+async def test_what_is_not_there_is_no_error(backend: ProcessBackend) -> None:
+    await backend.delete("default", "nobody", grace_seconds=1)
+    await backend.label("default", "nobody", {}, {})
+
+
+async def test_an_agent_that_ends_at_once_is_unavailable_and_its_words_are_logged(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("print('out of order')\n")
+    lines: list[tuple[str, str]] = []
+    backend = ProcessBackend(agent, on_log=lambda name, line: lines.append((name, line)), root=tmp_path)
+    with pytest.raises(Unavailable):
+        await backend.create(_request("one"))
+    await backend.close()
+    assert lines == [("one", "out of order")]
+
+
+def test_the_exact_interpreter_or_the_nearest() -> None:
+    assert find_interpreter(f"python3.{sys.version_info.minor}")[1]
+    path, exact = find_interpreter("python3.99")
+    assert Path(path).exists()
+    assert not exact
