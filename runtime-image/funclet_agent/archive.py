@@ -21,7 +21,7 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 
 
-class BadArchive(AgentError):
+class ArchiveError(AgentError):
     """The archive is refused; the message says why."""
 
 
@@ -64,10 +64,10 @@ def read_directory(data: memoryview) -> list[Entry]:
     entries = []
     for _ in range(count):
         if position + _ENTRY.size > len(data):
-            raise BadArchive("the archive is cut off in its directory")
+            raise ArchiveError("the archive is cut off in its directory")
         fields = _ENTRY.unpack_from(data, position)
         if fields[0] != b"PK\1\2":
-            raise BadArchive("the archive's directory is damaged")
+            raise ArchiveError("the archive's directory is damaged")
         name_end = position + _ENTRY.size + fields[10]
         entries.append(Entry(fields, _decode_name(bytes(data[position + _ENTRY.size : name_end]), fields[3])))
         position = name_end + fields[11] + fields[12]
@@ -79,10 +79,10 @@ def _find_directory(data: memoryview) -> tuple[int, int]:
     tail_start = max(0, len(data) - _END.size - 65535)
     found = bytes(data[tail_start:]).rfind(b"PK\5\6")
     if found < 0 or tail_start + found + _END.size > len(data):
-        raise BadArchive("the code package is not a zip archive")
+        raise ArchiveError("the code package is not a zip archive")
     _, _, _, _, count, _, position, _ = _END.unpack_from(data, tail_start + found)
     if count == 0xFFFF or position == 0xFFFFFFFF:
-        raise BadArchive("ZIP64 archives are not supported")
+        raise ArchiveError("ZIP64 archives are not supported")
     return count, position
 
 
@@ -90,7 +90,7 @@ def _decode_name(name: bytes, flags: int) -> str:
     try:
         return name.decode("utf-8" if flags & _UTF8 else "cp437")
     except UnicodeDecodeError as error:
-        raise BadArchive(f"an entry's name is not UTF-8: {name!r}") from error
+        raise ArchiveError(f"an entry's name is not UTF-8: {name!r}") from error
 
 
 def check_entries(entries: list[Entry]) -> None:
@@ -101,25 +101,25 @@ def check_entries(entries: list[Entry]) -> None:
         _check_kind(entry)
         name = os.path.normpath(entry.name)
         if name in seen and not entry.is_directory:
-            raise BadArchive(f"the archive holds {entry.name!r} twice")
+            raise ArchiveError(f"the archive holds {entry.name!r} twice")
         seen.add(name)
     if sum(entry.size for entry in entries) > MAX_UNZIPPED_BYTES:
-        raise BadArchive(f"the unzipped code must not exceed {MAX_UNZIPPED_BYTES} bytes")
+        raise ArchiveError(f"the unzipped code must not exceed {MAX_UNZIPPED_BYTES} bytes")
 
 
 def _check_name(name: str) -> None:
     if not name or name.startswith("/") or "\\" in name or "\0" in name or name[1:2] == ":":
-        raise BadArchive(f"the archive's entry {name!r} is not a relative path")
+        raise ArchiveError(f"the archive's entry {name!r} is not a relative path")
     if ".." in name.split("/"):
-        raise BadArchive(f"the archive's entry {name!r} leads out of the package")
+        raise ArchiveError(f"the archive's entry {name!r} leads out of the package")
 
 
 def _check_kind(entry: Entry) -> None:
     kind = stat.S_IFMT(entry.mode)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadArchive(f"the archive's entry {entry.name!r} is a link or a device")
+        raise ArchiveError(f"the archive's entry {entry.name!r} is a link or a device")
     if entry.flags & _ENCRYPTED or entry.method not in (_STORED, _DEFLATED):
-        raise BadArchive(f"the archive's entry {entry.name!r} is encrypted or packed by another method than deflate")
+        raise ArchiveError(f"the archive's entry {entry.name!r} is encrypted or packed by another method than deflate")
 
 
 def write_entry(data: memoryview, entry: Entry, root: str, written: list[str]) -> None:
@@ -137,7 +137,7 @@ def write_entry(data: memoryview, entry: Entry, root: str, written: list[str]) -
         with open(descriptor, "wb", buffering=0) as file:
             write_all(file.fileno(), content)
     except OSError as error:
-        raise BadArchive(f"{entry.name!r} cannot be written: {error.strerror}") from error
+        raise ArchiveError(f"{entry.name!r} cannot be written: {error.strerror}") from error
 
 
 def write_all(descriptor: int, content: memoryview) -> None:
@@ -149,13 +149,13 @@ def write_all(descriptor: int, content: memoryview) -> None:
 def read_content(data: memoryview, entry: Entry) -> memoryview:
     """The unpacked bytes of an entry, never more than it declares."""
     if entry.offset + _LOCAL.size > len(data):
-        raise BadArchive(f"{entry.name!r} is not in the archive")
+        raise ArchiveError(f"{entry.name!r} is not in the archive")
     local = _LOCAL.unpack_from(data, entry.offset)
     start = entry.offset + _LOCAL.size + local[9] + local[10]
     packed = data[start : start + entry.packed_size]
     content = packed if entry.method == _STORED else _inflate(packed, entry)
     if len(content) != entry.size or zlib.crc32(content) != entry.crc:
-        raise BadArchive(f"{entry.name!r} is damaged")
+        raise ArchiveError(f"{entry.name!r} is damaged")
     return content
 
 
@@ -164,4 +164,4 @@ def _inflate(packed: memoryview, entry: Entry) -> memoryview:
     try:
         return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, entry.size + 1))
     except zlib.error as error:
-        raise BadArchive(f"{entry.name!r} is damaged: {error}") from error
+        raise ArchiveError(f"{entry.name!r} is damaged: {error}") from error

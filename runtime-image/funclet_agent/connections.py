@@ -1,6 +1,6 @@
 """The handler process's connections: one poll over listener, channel and gateways; whole requests come out.
 
-All sockets are non-blocking. A body that does not come at once is waited for; no other caller is served meanwhile, and the
+All sockets are non-blocking. A body that does not come at once is waited for; nobody else is served meanwhile, and the
 client must make progress: only who knows the token gets that far.
 """
 
@@ -10,7 +10,7 @@ import socket
 from funclet_agent.channel import CLOSED, Channel
 from funclet_agent.state import IDLE, State
 from funclet_agent.tokens import TokenCheck
-from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, BadRequest, answer, body_length, parse_head
+from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, RequestError, answer, body_length, parse_head
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than any payload of Lambda (6 MiB); the gateway enforces that."""
@@ -87,13 +87,13 @@ class Connections:
             return None
         try:
             return self._request(number, connection, data, end)
-        except BadRequest as error:
+        except RequestError as error:
             self._refuse(connection, 400, str(error))
             return None
 
     def _request(self, number: int, connection: socket.socket, data: bytes, end: int) -> Request | None:
         if end < 0:
-            raise BadRequest("the head is too long")
+            raise RequestError("the head is too long")
         line, headers = parse_head(data[:end])
         if not self._token.accepts(headers.get(b"x-funclet-token", b"")):
             self._refuse(connection, 401, "wrong token")
@@ -106,7 +106,7 @@ class Connections:
         if len(body) < length:
             body = self._read_rest(number, connection, body, length)
         if len(body) != length:
-            raise BadRequest("the body's length is not Content-Length")
+            raise RequestError("the body's length is not Content-Length")
         return Request(number, connection, headers, body)
 
     def _read_rest(self, number: int, connection: socket.socket, start: bytes, length: int) -> bytes:

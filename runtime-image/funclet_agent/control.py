@@ -8,13 +8,13 @@ import socket
 import time
 from typing import Any
 
-from funclet_agent.archive import BadArchive
+from funclet_agent.archive import ArchiveError
 from funclet_agent.errors import AgentError
 from funclet_agent.instance import Instance
 from funclet_agent.loop import Loop
-from funclet_agent.specialisation import BadSpecialisation
+from funclet_agent.specialisation import SpecialisationError
 from funclet_agent.tokens import TokenCheck
-from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, BadRequest, answer, body_length, parse_head
+from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, RequestError, answer, body_length, parse_head
 
 MAX_BODY_BYTES = 350 * 1024 * 1024
 """More than any package (250 MiB unzipped)."""
@@ -25,7 +25,7 @@ LINGER_NS = 2_000_000_000
 MAX_CONNECTIONS = 64
 
 
-class Refused(AgentError):
+class RefusalError(AgentError):
     """An answer other than 200."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
@@ -107,20 +107,20 @@ class ControlConnection:
                 self._take_head()
             if self._expected is not None and len(self._buffer) >= self._expected:
                 self._answer(200, self._handle())
-        except Refused as refusal:
+        except RefusalError as refusal:
             self._answer(refusal.status, refusal.body)
-        except (BadRequest, BadSpecialisation, BadArchive) as error:
+        except (RequestError, SpecialisationError, ArchiveError) as error:
             self._answer(400, {"message": str(error)})
 
     def _take_head(self) -> None:
         end = self._buffer.find(HEAD_END, 0, MAX_HEAD_BYTES)
         if end < 0:
             if len(self._buffer) >= MAX_HEAD_BYTES:
-                raise BadRequest("the head is too long")
+                raise RequestError("the head is too long")
             return
         self._line, headers = parse_head(bytes(self._buffer[:end]))
         if not self._server.token.accepts(headers.get(b"x-funclet-token", b"")):
-            raise Refused(401, {"message": "wrong token"})
+            raise RefusalError(401, {"message": "wrong token"})
         self._body_start = end + 4
         self._expected = self._body_start + body_length(headers, MAX_BODY_BYTES)
 
@@ -129,9 +129,9 @@ class ControlConnection:
         if self._line.startswith(b"GET /v1/status "):
             return instance.status()
         if not self._line.startswith(b"POST /v1/specialise "):
-            raise Refused(404, {"message": "there are POST /v1/specialise and GET /v1/status"})
+            raise RefusalError(404, {"message": "there are POST /v1/specialise and GET /v1/status"})
         if instance.spec is not None:
-            raise Refused(409, instance.identity())
+            raise RefusalError(409, instance.identity())
         with memoryview(self._buffer) as view, view[self._body_start : self._expected] as body:
             spec = instance.unpack(body)
         # The handler processes must not inherit the package.

@@ -9,7 +9,7 @@ from funclet_agent.errors import AgentError
 Failure = dict[str, Any]
 
 
-class InitFailed(AgentError):
+class InitError(AgentError):
     """The handler cannot be had: every invocation gets this failure."""
 
     def __init__(self, failure: Failure) -> None:

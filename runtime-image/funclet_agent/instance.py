@@ -12,7 +12,7 @@ from funclet_agent.loop import Loop
 from funclet_agent.process import Plan
 from funclet_agent.settings import Settings
 from funclet_agent.slot import Slot
-from funclet_agent.specialisation import BadSpecialisation, Specialisation, split_body
+from funclet_agent.specialisation import Specialisation, SpecialisationError, split_body
 from funclet_agent.state import FAILED, RUNNING, SUCCEEDED
 from funclet_agent.tokens import TokenCheck
 
@@ -29,7 +29,7 @@ class Instance:
         self.slots: list[Slot] = []
 
     def unpack(self, body: memoryview) -> Specialisation:
-        """Check a specialise request's body and put its code in place; raises BadSpecialisation, BadArchive."""
+        """Check a specialise request's body and put its code in place; raises SpecialisationError, ArchiveError."""
         spec, package = split_body(body)
         os.makedirs(self._settings.task_root, exist_ok=True)
         archive.unpack(package, self._settings.task_root)
@@ -54,7 +54,7 @@ class Instance:
             try:
                 yield listen(self._settings.bind, first + index if first else 0)
             except OSError as error:
-                raise BadSpecialisation(f"slot {index} cannot listen: {error.strerror}") from error
+                raise SpecialisationError(f"slot {index} cannot listen: {error.strerror}") from error
 
     @property
     def ports(self) -> list[int]:

@@ -13,19 +13,18 @@ from typing import Any
 from funclet_agent.channel import END, LOOK, STOP, Channel
 from funclet_agent.connections import Connections, Request
 from funclet_agent.context import ClientContext, FunctionFacts, LambdaContext
-from funclet_agent.errors import AgentError
-from funclet_agent.failures import Failure, InitFailed, description, exception_failure
+from funclet_agent.failures import Failure, InitError, description, exception_failure
 from funclet_agent.lines import Report
 from funclet_agent.loading import Handler, load_handler
 from funclet_agent.logs import InvocationLog
-from funclet_agent.marshalling import MarshalFailed, read_event, write_answer
+from funclet_agent.marshalling import MarshalError, read_event, write_answer
 from funclet_agent.state import FAILED, IDLE, RESPONDING, SUCCEEDED, State
 from funclet_agent.wire import answer
 
 FUNCTION_ERROR = b"x-amz-function-error: Unhandled\r\n"
 
 
-class Stop(AgentError):
+class Stop(BaseException):
     """The handler process must end: the agent is gone or says so, or the init failed and was answered."""
 
 
@@ -57,7 +56,7 @@ class Invoker:
         started = time.monotonic_ns()
         try:
             self._handler = load_handler(name)
-        except InitFailed as error:
+        except InitError as error:
             self._init_failure = error.failure
             print(description(error.failure), end="")
         duration_us = (time.monotonic_ns() - started) // 1000
@@ -110,7 +109,7 @@ class Invoker:
             event = read_event(request.body)
             context = self._context(request.headers, deadline_ns)
             return write_answer(self._handler(event, context)), b""
-        except MarshalFailed as error:
+        except MarshalError as error:
             return self._failed(error.failure)
         except Exception as error:  # noqa: BLE001  whatever the function raises is an answer
             return self._failed(exception_failure(error))

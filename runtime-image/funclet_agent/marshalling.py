@@ -10,7 +10,7 @@ MAX_ANSWER_BYTES = 6291556
 """Lambda's limit on a synchronous answer."""
 
 
-class MarshalFailed(AgentError):
+class MarshalError(AgentError):
     """The event or the answer is not JSON."""
 
     def __init__(self, failure: Failure) -> None:
@@ -35,7 +35,7 @@ def read_event(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise MarshalFailed(failure("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}")) from error
+        raise MarshalError(failure("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}")) from error
 
 
 def write_answer(answer: Any) -> bytes:
@@ -43,8 +43,8 @@ def write_answer(answer: Any) -> bytes:
     try:
         body = _encode(answer).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise MarshalFailed(failure("Runtime.MarshalError", f"Unable to marshal response: {error}")) from error
+        raise MarshalError(failure("Runtime.MarshalError", f"Unable to marshal response: {error}")) from error
     if len(body) > MAX_ANSWER_BYTES:
         message = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
-        raise MarshalFailed(failure("Function.ResponseSizeTooLarge", message))
+        raise MarshalError(failure("Function.ResponseSizeTooLarge", message))
     return body

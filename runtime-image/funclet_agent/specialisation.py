@@ -22,7 +22,7 @@ FIELDS: dict[str, type] = {
 MAX_SLOTS = 1000
 
 
-class BadSpecialisation(AgentError):
+class SpecialisationError(AgentError):
     """The head cannot be used; the message says why."""
 
 
@@ -53,24 +53,24 @@ def split_body(body: memoryview) -> tuple[Specialisation, memoryview]:
     """The head, checked, and the zip."""
     length = int.from_bytes(body[:4], "big")
     if len(body) < 4 or len(body) < 4 + length:
-        raise BadSpecialisation("the body is shorter than its head")
+        raise SpecialisationError("the body is shorter than its head")
     try:
         head = json.loads(bytes(body[4 : 4 + length]))
     except ValueError as error:
-        raise BadSpecialisation(f"the head is not JSON: {error}") from error
+        raise SpecialisationError(f"the head is not JSON: {error}") from error
     return check_head(head), body[4 + length :]
 
 
 def check_head(head: object) -> Specialisation:
     """All fields, with their types and the bounds that the agent itself depends on."""
     if not isinstance(head, dict):
-        raise BadSpecialisation("the head must be a JSON object")
+        raise SpecialisationError("the head must be a JSON object")
     for name, kind in FIELDS.items():
         if not isinstance(head.get(name), kind):
-            raise BadSpecialisation(f"{name} must be there, of type {kind.__name__}")
+            raise SpecialisationError(f"{name} must be there, of type {kind.__name__}")
     for name, value in head["environment"].items():
         if not isinstance(value, str) or "=" in name or "\0" in name + value or not name:
-            raise BadSpecialisation(f"the environment variable {name!r} cannot be set")
+            raise SpecialisationError(f"the environment variable {name!r} cannot be set")
     if not 1 <= head["concurrency"] <= MAX_SLOTS or head["timeout_seconds"] < 1:
-        raise BadSpecialisation(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
+        raise SpecialisationError(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
     return Specialisation(head)

@@ -7,7 +7,7 @@ MAX_HEAD_BYTES = 65536
 REASONS = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found", 409: b"Conflict"}
 
 
-class BadRequest(AgentError):
+class RequestError(AgentError):
     """The client sent something that is not our HTTP."""
 
 
@@ -24,13 +24,13 @@ def parse_head(head: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 def body_length(headers: dict[bytes, bytes], limit: int) -> int:
     """How many bytes of body follow; refuses what is longer than `limit` bytes or has no plain length."""
     if b"transfer-encoding" in headers:
-        raise BadRequest("the body must have a Content-Length")
+        raise RequestError("the body must have a Content-Length")
     text = headers.get(b"content-length", b"0")
     if not text.isdigit() or len(text) > 12:
-        raise BadRequest("Content-Length must be a number")
+        raise RequestError("Content-Length must be a number")
     length = int(text)
     if length > limit:
-        raise BadRequest(f"the body must not exceed {limit} bytes")
+        raise RequestError(f"the body must not exceed {limit} bytes")
     return length
 
 

@@ -1,0 +1,187 @@
+"""Generic, specialised, invoked: what a caller gets from a healthy function, and what the function sees."""
+
+import base64
+import json
+import threading
+from pathlib import Path
+
+from tests.runtime.agent_client import REQUEST_ID, Agent, Answer, Connection, resident_mib, wait_until
+
+ECHO = "def lambda_handler(event, context):\n    return {'event': event}\n"
+
+
+def test_a_generic_agent_is_small_and_says_so(agent: Agent) -> None:
+    assert agent.status() == {
+        "state": "generic",
+        "function": None,
+        "revision": None,
+        "slots": [],
+        "init": {"state": "pending", "duration_ms": None},
+    }
+    assert resident_mib(agent.process.pid) <= 20
+
+
+def test_a_generic_agent_loads_nothing_heavy(agent: Agent) -> None:
+    agent.specialise(
+        "import sys\nloaded = sorted(sys.modules)\ndef lambda_handler(event, context):\n    return loaded\n"
+    )
+    heavy = {
+        "asyncio",
+        "ssl",
+        "http",
+        "email",
+        "urllib",
+        "logging",
+        "hashlib",
+        "zipfile",
+        "funclet",
+        "kopf",
+        "kubernetes",
+    }
+    assert heavy.isdisjoint(agent.invoke().json)
+
+
+def test_warm_invocations_share_a_process_and_pay_init_once(agent: Agent) -> None:
+    assert agent.specialise(ECHO).status == 200
+    first, second = agent.invoke({"n": 1}), agent.invoke({"n": 2})
+    assert (first.status, first.json, second.json) == (200, {"event": {"n": 1}}, {"event": {"n": 2}})
+    assert int(first.headers["x-funclet-init-us"]) > 0
+    assert "x-funclet-init-us" not in second.headers
+    assert int(second.headers["x-funclet-duration-us"]) < 3_000_000
+    assert 1 <= int(second.headers["x-funclet-max-memory-mib"]) < 128
+    assert "x-amz-function-error" not in second.headers
+    status = agent.status()
+    assert (status["state"], status["function"], status["init"]["state"]) == (
+        "specialised",
+        "default/hello",
+        "succeeded",
+    )
+
+
+def test_a_second_specialisation_is_refused(agent: Agent) -> None:
+    agent.specialise(ECHO)
+    slots = agent.slots
+    second = agent.specialise(ECHO, function="default/other")
+    assert second.status == 409
+    assert second.json == {"function": "default/hello", "revision": "0123456789abcdef", "slots": slots}
+
+
+def test_wrong_tokens_are_refused(agent: Agent) -> None:
+    assert agent.control("GET", "/v1/status", token="wrong").status == 401
+    assert agent.control("POST", "/v1/specialise", b"code", token="").status == 401
+    agent.specialise(ECHO)
+    assert agent.invoke(x_funclet_token="wrong").status == 401
+    assert agent.invoke(1).status == 200
+    assert agent.invoke(x_funclet_token="wrong").status == 401
+
+
+def test_what_is_not_our_http_is_refused(agent: Agent) -> None:
+    assert agent.control("GET", "/v2/status").status == 404
+    agent.specialise(ECHO)
+    connection = Connection(agent.slots[0])
+    connection.send("GET", "/", headers={"x-funclet-token": "invoke-token"})
+    assert connection.receive().status == 404
+    assert connection.is_closed_by_peer()
+    connection.close()
+
+
+def test_a_large_event_and_a_large_answer_pass(agent: Agent) -> None:
+    agent.specialise("def lambda_handler(event, context):\n    return event * 2\n")
+    text = "ü" * 1_000_000
+    assert agent.invoke(text).json == text * 2
+
+
+def test_an_empty_payload_is_an_empty_object(agent: Agent) -> None:
+    agent.specialise(ECHO)
+    assert agent.invoke(body=b"").json == {"event": {}}
+
+
+CONTEXT = """
+import os, sys
+def lambda_handler(event, context):
+    facts = {name: getattr(context, name) for name in (
+        "function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb", "aws_request_id",
+        "log_group_name", "log_stream_name", "tenant_id")}
+    return facts | {
+        "remaining": context.get_remaining_time_in_millis(),
+        "identity": context.identity.cognito_identity_id,
+        "client": context.client_context.client.app_title,
+        "custom": context.client_context.custom,
+        "environment": dict(os.environ), "cwd": os.getcwd(), "path": sys.path[0],
+    }
+"""
+
+
+def test_context_and_environment_are_lambdas(agent: Agent) -> None:
+    agent.specialise({"app/main.py": CONTEXT}, handler="app/main.lambda_handler", environment={"GREETING": "Hello"})
+    client = json.dumps({"client": {"app_title": "shop"}, "custom": {"a": "b"}})
+    seen = agent.invoke(lambda_runtime_client_context=client, lambda_runtime_trace_id="Root=1-2").json
+    assert seen["function_name"] == "hello"
+    assert seen["function_version"] == "$LATEST"
+    assert seen["invoked_function_arn"] == "arn:aws:lambda:us-east-1:000000000000:function:hello"
+    assert (seen["memory_limit_in_mb"], seen["aws_request_id"]) == ("128", REQUEST_ID)
+    assert (seen["identity"], seen["tenant_id"], seen["client"], seen["custom"]) == (None, None, "shop", {"a": "b"})
+    assert 2000 < seen["remaining"] <= 3000
+    assert seen["cwd"] == seen["path"] == str(agent.task_root)
+    environment = seen["environment"]
+    assert environment["GREETING"] == "Hello"
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == "hello"
+    assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "128"
+    assert environment["AWS_LAMBDA_LOG_STREAM_NAME"] == seen["log_stream_name"]
+    assert environment["_X_AMZN_TRACE_ID"] == "Root=1-2"
+    assert not [name for name in environment if name.startswith("FUNCLET_")]
+
+
+def test_the_log_has_lambdas_lines_and_its_tail_is_in_the_answer(agent: Agent) -> None:
+    agent.specialise(
+        "import logging\n"
+        "def lambda_handler(event, context):\n"
+        "    logging.warning('careful')\n    print('x' * event, 'done', end='')\n"
+    )
+    answer = agent.invoke(10, x_amz_log_type="Tail")
+    lines = base64.b64decode(answer.headers["x-amz-log-result"]).decode().splitlines()
+    assert lines[0] == f"START RequestId: {REQUEST_ID} Version: $LATEST"
+    assert lines[1].startswith("[WARNING]\t20")
+    assert lines[1].endswith(f"Z\t{REQUEST_ID}\tcareful")
+    assert lines[2] == "xxxxxxxxxx done"
+    assert lines[3] == f"END RequestId: {REQUEST_ID}"
+    assert lines[4].startswith(f"REPORT RequestId: {REQUEST_ID}\tDuration: ")
+    assert "\tMemory Size: 128 MB\tMax Memory Used: " in lines[4]
+    assert "\tInit Duration: " in lines[4]
+    assert "\n".join(lines) in agent.log
+    assert len(base64.b64decode(agent.invoke(9000, x_amz_log_type="Tail").headers["x-amz-log-result"])) == 4096
+    assert "x-amz-log-result" not in agent.invoke(1).headers
+
+
+def test_json_log_lines(agent: Agent) -> None:
+    agent.specialise(ECHO, log_format="JSON")
+    agent.invoke(1)
+    wait_until(lambda: "platform.report" in agent.log)
+    kinds = [json.loads(line).get("type") for line in agent.log.splitlines()]
+    assert kinds[-2:] == ["platform.start", "platform.report"]
+
+
+def test_two_slots_serve_two_invocations_at_once(agent: Agent, tmp_path: Path) -> None:
+    """Each call waits for the other one's file: it ends only if both run at the same time."""
+    agent.specialise(
+        "import os, time\n"
+        "def lambda_handler(event, context):\n"
+        "    open(event['mine'], 'w').close()\n"
+        "    while not os.path.exists(event['other']): time.sleep(0.001)\n"
+        "    return os.getpid()\n",
+        concurrency=2,
+    )
+    assert len(set(agent.slots)) == 2
+    names = [str(tmp_path / "first"), str(tmp_path / "second")]
+    answers: list[Answer] = []
+
+    def call(slot: int) -> None:
+        answers.append(agent.invoke({"mine": names[slot], "other": names[1 - slot]}, slot=slot))
+
+    threads = [threading.Thread(target=call, args=[slot]) for slot in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json for answer in answers}) == 2
