@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from funclet.adapters.code_directory import directory_mark, is_code
 from funclet.adapters.manifests import Manifest, read_manifests
 from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, ResourceEvent, SecretData
 from funclet.errors import Conflict
+
+logger = logging.getLogger(__name__)
 
 CODE_ANNOTATION = "funclet.dev/code"
 """Changes when a file of code.directory does, so that control resolves the function anew."""
@@ -224,9 +227,14 @@ class FileResources:
             self._follower = None
 
     async def _follow(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_files())
-            group.create_task(self._follow_folders())
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._follow_files())
+                    group.create_task(self._follow_folders())
+            except* OSError as errors:  # a folder went away while it was read
+                logger.warning("files cannot be followed", extra={"error": str(errors.exceptions[0])})
+            await asyncio.sleep(LOOK_AGAIN_MS / 1000)
 
     async def _follow_files(self) -> None:
         roots = {path if path.is_dir() else path.absolute().parent for path in self._paths}

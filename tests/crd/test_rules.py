@@ -1,0 +1,174 @@
+"""Every rule and bound of the CRDs: one object that is accepted and one that is refused, by a real API server."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+Object = dict[str, Any]
+
+BASE: dict[str, Object] = {
+    "functions": {"runtime": "python3.13", "handler": "index.lambda_handler", "code": {"inline": "x"}},
+    "triggers": {"function": {"name": "hello"}, "http": {"path": "/hello"}},
+}
+
+KINDS = {"functions": "Function", "triggers": "Trigger"}
+
+REFERENCE = {"name": "s", "key": "k"}
+DIGEST = "a" * 64
+ONE_CODE = "code must have exactly one of inline, files, configMap or url"
+ONE_SOURCE = "spec must have exactly one of http, jetstream"
+
+
+def route(path: str) -> Object:
+    return {"http": {"path": path}}
+
+
+def stream(**fields: Any) -> Object:
+    return {"http": None, "jetstream": {"stream": "ORDERS", **fields}}
+
+
+async def create(api: httpx.AsyncClient, plural: str, name: str, changes: Object) -> httpx.Response:
+    """A dry run of creating the base object with these changes; a change to None takes a field away."""
+    spec = {key: value for key, value in {**BASE[plural], **changes}.items() if value is not None}
+    body = {"apiVersion": "funclet.dev/v1", "kind": KINDS[plural], "metadata": {"name": name}, "spec": spec}
+    return await api.post(
+        f"/apis/funclet.dev/v1/namespaces/default/{plural}",
+        params={"dryRun": "All", "fieldValidation": "Strict"},
+        json=body,
+    )
+
+
+CASES: list[tuple[str, Object, Object, str]] = [
+    ("functions", {"runtime": "python3.11"}, {"runtime": "ruby3.3"}, 'Unsupported value: "ruby3.3"'),
+    ("functions", {"handler": "a.b"}, {"handler": "nodots"}, "spec.handler in body should match"),
+    ("functions", {"handler": "a.b"}, {"handler": "a." + "b" * 127}, "may not be more than 128"),
+    ("functions", {}, {"code": None}, "spec.code: Required value"),
+    ("functions", {}, {"runtime": None}, "spec.runtime: Required value"),
+    ("functions", {"code": {"files": {"index.py": "x"}}}, {"code": {}}, ONE_CODE),
+    ("functions", {"code": {"configMap": REFERENCE}}, {"code": {"inline": "", "files": {"a.py": ""}}}, ONE_CODE),
+    ("functions", {}, {"code": {"directory": "./src"}}, "code.directory is read by `funclet local` alone"),
+    (
+        "functions",
+        {"code": {"url": "https://x.org/a.zip", "sha256": DIGEST}},
+        {"code": {"url": "http://x"}},
+        "give both",
+    ),
+    ("functions", {}, {"code": {"url": "ftp://x", "sha256": DIGEST}}, "spec.code.url in body should match"),
+    ("functions", {}, {"code": {"url": "http://x", "sha256": "ABC"}}, "spec.code.sha256 in body should match"),
+    ("functions", {}, {"code": {"files": {}}}, "should have at least 1 properties"),
+    ("functions", {"memorySize": 128}, {"memorySize": 127}, "should be greater than or equal to 128"),
+    ("functions", {"memorySize": 10240}, {"memorySize": 10241}, "should be less than or equal to 10240"),
+    ("functions", {"timeout": 1}, {"timeout": 0}, "should be greater than or equal to 1"),
+    ("functions", {"timeout": 900}, {"timeout": 901}, "should be less than or equal to 900"),
+    ("functions", {"ephemeralStorage": {"size": 512}}, {"ephemeralStorage": {"size": 511}}, "than or equal to 512"),
+    ("functions", {"ephemeralStorage": {"size": 10240}}, {"ephemeralStorage": {"size": 10241}}, "equal to 10240"),
+    ("functions", {"loggingConfig": {"logFormat": "JSON"}}, {"loggingConfig": {"logFormat": "XML"}}, '"XML"'),
+    (
+        "functions",
+        {"environment": {"variables": {"A_1": "x"}}},
+        {"environment": {"variables": {"1A": "x"}}},
+        "names must have at most 256 characters and match ^[a-zA-Z][a-zA-Z0-9_]*$",
+    ),
+    (
+        "functions",
+        {"environment": {"secrets": {"A": REFERENCE}}},
+        {"environment": {"secrets": {"A-B": REFERENCE}}},
+        "names must have at most 256 characters and match ^[a-zA-Z][a-zA-Z0-9_]*$",
+    ),
+    (
+        "functions",
+        {"environment": {"variables": {"A": "x"}, "secrets": {"B": REFERENCE}}},
+        {"environment": {"variables": {"A": "x"}, "secrets": {"A": REFERENCE}}},
+        "a variable must be in variables or in secrets, not in both",
+    ),
+    (
+        "functions",
+        {"environment": {"variables": {"A": "x" * 4095}}},
+        {"environment": {"variables": {"A": "x" * 4096}}},
+        "environment.variables must take at most 4096 characters",
+    ),
+    (
+        "functions",
+        {"provisionedConcurrentExecutions": 2, "reservedConcurrentExecutions": 2},
+        {"provisionedConcurrentExecutions": 3, "reservedConcurrentExecutions": 2},
+        "provisionedConcurrentExecutions must not exceed reservedConcurrentExecutions",
+    ),
+    ("functions", {"reservedConcurrentExecutions": 0}, {"reservedConcurrentExecutions": -1}, "than or equal to 0"),
+    ("functions", {"provisionedConcurrentExecutions": 1}, {"provisionedConcurrentExecutions": 0}, "or equal to 1"),
+    ("functions", {"scaling": {"maxInstances": 1000}}, {"scaling": {"maxInstances": 1001}}, "or equal to 1000"),
+    ("functions", {"scaling": {"concurrencyPerInstance": 100}}, {"scaling": {"concurrencyPerInstance": 101}}, "to 100"),
+    ("functions", {"scaling": {"idleTimeoutSeconds": 1}}, {"scaling": {"idleTimeoutSeconds": 0}}, "or equal to 1"),
+    (
+        "functions",
+        {"pod": {"tolerations": [{"key": "a", "operator": "Exists"}]}},
+        {"pod": {"tolerations": [{"operator": "Sometimes"}]}},
+        '"Sometimes"',
+    ),
+    ("functions", {"description": "x" * 256}, {"description": "x" * 257}, "may not be more than 256"),
+    ("functions", {}, {"memorysize": 128}, 'unknown field "spec.memorysize"'),
+    ("triggers", {}, {"http": None}, ONE_SOURCE),
+    ("triggers", stream(), {"jetstream": {"stream": "ORDERS"}}, ONE_SOURCE),
+    ("triggers", {}, {"function": None}, "spec.function: Required value"),
+    (
+        "triggers",
+        {"function": {"name": "a-b"}},
+        {"function": {"name": "A_B"}},
+        "spec.function.name in body should match",
+    ),
+    ("triggers", route("/a/{id}/{rest+}"), route("a"), "spec.http.path in body should match"),
+    ("triggers", {}, route("/a/{1}"), "spec.http.path in body should match"),
+    ("triggers", {"http": {"path": "/", "methods": ["GET"]}}, {"http": {"path": "/", "methods": ["FETCH"]}}, '"FETCH"'),
+    ("triggers", {}, {"http": {"path": "/", "methods": []}}, "should have at least 1 items"),
+    ("triggers", {}, {"http": {"path": "/", "methods": ["GET", "GET"]}}, "Duplicate value"),
+    (
+        "triggers",
+        {"http": {"path": "/", "host": "x.org"}},
+        {"http": {"path": "/", "host": "X.org"}},
+        "http.host in body",
+    ),
+    ("triggers", stream(subject="orders.*"), stream(subject="a..b"), "spec.jetstream.subject in body should match"),
+    ("triggers", stream(), stream(stream="a.b"), "spec.jetstream.stream in body should match"),
+    ("triggers", stream(batchSize=10000), stream(batchSize=10001), "should be less than or equal to 10000"),
+    (
+        "triggers",
+        stream(maximumBatchingWindowInSeconds=300),
+        stream(maximumBatchingWindowInSeconds=301),
+        "should be less than or equal to 300",
+    ),
+    (
+        "triggers",
+        stream(functionResponseTypes=["ReportBatchItemFailures"]),
+        stream(functionResponseTypes=["Everything"]),
+        '"Everything"',
+    ),
+    ("triggers", stream(maximumConcurrency=1), stream(maximumConcurrency=0), "should be greater than or equal to 1"),
+    ("triggers", stream(maximumReceives=1000), stream(maximumReceives=1001), "less than or equal to 1000"),
+    ("triggers", stream(deadLetterSubject="dead"), stream(deadLetterSubject="a b"), "deadLetterSubject in body should"),
+]
+
+
+@pytest.mark.parametrize(("plural", "accepted", "refused", "message"), CASES)
+async def test_a_rule(api: httpx.AsyncClient, plural: str, accepted: Object, refused: Object, message: str) -> None:
+    good = await create(api, plural, "rules-test", accepted)
+    assert good.status_code == 201, good.text
+    bad = await create(api, plural, "rules-test", refused)
+    assert bad.is_client_error
+    assert message in bad.json()["message"]
+
+
+@pytest.mark.parametrize("plural", ["functions", "triggers"])
+async def test_a_name_is_a_dns_label(api: httpx.AsyncClient, plural: str) -> None:
+    assert (await create(api, plural, "a" * 63, {})).status_code == 201
+    for name in ("a" * 64, "a.b"):
+        refused = await create(api, plural, name, {})
+        assert refused.status_code == 422
+        assert "metadata.name must be a DNS label" in refused.json()["message"]
+
+
+async def test_defaults_are_filled_in_on_all_levels(api: httpx.AsyncClient) -> None:
+    spec = (await create(api, "functions", "rules-test", {})).json()["spec"]
+    assert (spec["memorySize"], spec["timeout"], spec["ephemeralStorage"]) == (128, 3, {"size": 512})
+    assert spec["scaling"] == {"concurrencyPerInstance": 1, "idleTimeoutSeconds": 60, "maxInstances": 100}
+    http = (await create(api, "triggers", "rules-test", {})).json()["spec"]["http"]
+    assert http == {"path": "/hello", "methods": ["ANY"]}

@@ -1,0 +1,149 @@
+"""What control says of Functions and Triggers, given what it found."""
+
+from typing import Any
+
+import pytest
+
+from funclet.api.function import Function, FunctionStatus
+from funclet.api.trigger import Trigger
+from funclet.core.resolve import (
+    CodeProblem,
+    FunctionFacts,
+    Package,
+    SecretFacts,
+    TriggerFacts,
+    decide_function,
+    decide_invalid_function,
+    decide_trigger,
+    find_winner,
+)
+from funclet.core.revision import find_revision
+
+CODE = Package("c" * 64, 123)
+SECRET = {"s": SecretFacts("7", frozenset({"key"}))}
+
+
+def function(generation: int = 1, status: FunctionStatus | None = None, **spec: Any) -> Function:
+    wire = {
+        "metadata": {"name": "hello", "uid": "u", "generation": generation},
+        "spec": {"runtime": "python3.13", "handler": "index.h", "code": {"inline": "text"}, **spec},
+    }
+    parsed = Function.model_validate(wire)
+    return parsed.model_copy(update={"status": status}) if status else parsed
+
+
+def reason_of(status: Any) -> tuple[str, str]:
+    (condition,) = status.conditions
+    return condition.status, condition.reason
+
+
+WITH_SECRET: dict[str, Any] = {"environment": {"secrets": {"A": {"name": "s", "key": "key"}}}}
+
+
+def test_a_resolved_function_serves_its_spec_without_its_code() -> None:
+    resolved = function(generation=2, **WITH_SECRET, memorySize=256)
+    status = decide_function(resolved, FunctionFacts(CODE, SECRET), "t1")
+    assert reason_of(status) == ("True", "Resolved")
+    assert status.active is not None
+    assert "code" not in status.active.spec
+    revision = find_revision(resolved.model_copy(update={"status": status}))
+    assert revision is not None
+    assert (revision.memory_mib, revision.code_sha256, revision.handler) == (256, CODE.sha256, "index.h")
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        (FunctionFacts(CodeProblem("DigestMismatch", "other"), SECRET), "DigestMismatch", "other"),
+        (FunctionFacts(CODE, {"s": None}), "SecretNotFound", "A: there is no Secret s"),
+        (FunctionFacts(CODE, {"s": SecretFacts("1", frozenset())}), "SecretNotFound", "has no key key"),
+    ],
+)
+def test_what_is_missing_is_said_and_the_last_good_revision_goes_on(
+    facts: FunctionFacts, reason: str, words: str
+) -> None:
+    first = decide_function(function(**WITH_SECRET), facts, "t1")
+    assert reason_of(first) == ("False", reason)
+    assert words in first.conditions[0].message
+    assert first.active is None
+    good = decide_function(function(**WITH_SECRET), FunctionFacts(CODE, SECRET), "t1")
+    then = decide_function(function(2, good, **WITH_SECRET), facts, "t2")
+    assert then.active == good.active
+    assert then.observed_generation == 2
+    assert "callers still get generation 1" in then.conditions[0].message
+
+
+def test_an_invalid_spec_keeps_what_callers_get() -> None:
+    good = decide_function(function(), FunctionFacts(CODE, {}), "t1")
+    status = decide_invalid_function(good, 5, "spec.timeout: too long", "t2")
+    assert reason_of(status) == ("False", "InvalidSpec")
+    assert (status.active, status.observed_generation) == (good.active, 5)
+
+
+def revision_with(facts: FunctionFacts, **spec: Any) -> str:
+    active = decide_function(function(**spec), facts, "t").active
+    assert active is not None
+    return active.revision
+
+
+def test_what_makes_another_instance_makes_another_revision() -> None:
+    base = revision_with(FunctionFacts(CODE, SECRET), **WITH_SECRET)
+    newer = {"s": SecretFacts("8", frozenset({"key"}))}
+    assert revision_with(FunctionFacts(CODE, newer), **WITH_SECRET) != base
+    assert revision_with(FunctionFacts(Package("d" * 64, 1), SECRET), **WITH_SECRET) != base
+    assert revision_with(FunctionFacts(CODE, SECRET), **WITH_SECRET, memorySize=256) != base
+    scaled = revision_with(FunctionFacts(CODE, SECRET), **WITH_SECRET, scaling={"maxInstances": 5}, description="x")
+    assert scaled == base
+
+
+def trigger(name: str, path: str = "/a", created: str = "2026-01-01T00:00:00Z", **fields: Any) -> Trigger:
+    http = {"path": path, **{key: value for key, value in fields.items() if key in ("methods", "host")}}
+    spec = {"function": {"name": "hello"}, "http": http, "enabled": fields.get("enabled", True)}
+    return Trigger.model_validate({"metadata": {"name": name, "creationTimestamp": created}, "spec": spec})
+
+
+SERVING = decide_function(function(), FunctionFacts(CODE, {}), "t")
+
+
+@pytest.mark.parametrize(
+    ("subject", "facts", "expected"),
+    [
+        (trigger("t"), TriggerFacts(SERVING), ("True", "Resolved")),
+        (trigger("t"), TriggerFacts(None), ("False", "FunctionNotFound")),
+        (trigger("t"), TriggerFacts(FunctionStatus()), ("False", "FunctionNotReady")),
+        (trigger("t", enabled=False), TriggerFacts(SERVING), ("False", "Disabled")),
+        (trigger("t"), TriggerFacts(SERVING, (trigger("a"),)), ("False", "RouteConflict")),
+        (trigger("t", "/2015-03-31/functions"), TriggerFacts(SERVING), ("False", "InvalidSpec")),
+        (trigger("t", "/namespaces/x"), TriggerFacts(SERVING), ("False", "InvalidSpec")),
+        (trigger("t", "/a/{x}y"), TriggerFacts(SERVING), ("False", "InvalidSpec")),
+        (trigger("t", "/{x+}/y"), TriggerFacts(SERVING), ("False", "InvalidSpec")),
+        (trigger("t", "/{x}/{x}"), TriggerFacts(SERVING), ("False", "InvalidSpec")),
+        (trigger("t", "/{x}/{rest+}"), TriggerFacts(SERVING), ("True", "Resolved")),
+    ],
+)
+def test_the_state_of_a_trigger(subject: Trigger, facts: TriggerFacts, expected: tuple[str, str]) -> None:
+    assert reason_of(decide_trigger(subject, facts, "t")) == expected
+
+
+LATER = "2026-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("one", "rivals", "winner"),
+    [
+        (trigger("b"), [trigger("a", created=LATER)], None),
+        (trigger("a", created=LATER), [trigger("b")], "b"),
+        (trigger("b"), [trigger("a")], "a"),
+        (trigger("b", "/{x}"), [trigger("a", "/{y}")], "a"),
+        (trigger("b", "/{x}"), [trigger("a", "/{y+}")], None),
+        (trigger("b", methods=["GET"]), [trigger("a", methods=["POST"])], None),
+        (trigger("b", methods=["GET"]), [trigger("a", methods=["GET", "POST"])], "a"),
+        (trigger("b", host="x.org"), [trigger("a")], None),
+        (trigger("b"), [trigger("a", enabled=False)], None),
+        # b (any method) lost to a (GET), so it holds nothing that c (POST) could want
+        (trigger("c", methods=["POST"]), [trigger("a", methods=["GET"]), trigger("b")], None),
+    ],
+)
+def test_the_older_trigger_has_the_route(one: Trigger, rivals: list[Trigger], winner: str | None) -> None:
+    found = find_winner(one, rivals)
+    assert (found.metadata.name if found else None) == winner
