@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -337,3 +338,47 @@ async def test_a_server_that_restarts_loses_nothing(tmp_path: Path) -> None:
         await gateway.close()
     await client.close()
     await server.stop()
+
+
+RUNNER_PROCESS = """
+import asyncio, sys
+from funclet.adapters.gateway_client import GatewayClient
+from funclet.adapters.jetstream import connect
+from funclet.core.batching import Policy
+from funclet.core.sqs_event import Queue
+from funclet.events.runner import Runner, RunnerSpec
+
+async def main(nats_url, gateway_url, stream):
+    policy = Policy(batch_size=10, window_seconds=0, maximum_receives=3, ack_wait_seconds=1)
+    source = Queue(stream, "us-east-1", "000000000000")
+    spec = RunnerSpec(f"default/{stream}", "default/hello", 3, stream, ">", policy, source)
+    runner = Runner(spec, await connect(nats_url), GatewayClient(gateway_url, "token"), lambda: 4, lambda _: None)
+    runner.start()
+    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_process_that_is_killed_loses_nothing_and_repeats_only_what_it_held(
+    bench: Bench, nats_url: str
+) -> None:
+    bodies = [str(number) for number in range(300)]
+    await bench.publish(*bodies)
+    bench.lambdas.handler = brief
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", RUNNER_PROCESS, nats_url, bench.lambdas.url, bench.stream),
+        env={"PYTHONPATH": "operator"},
+    )
+    await until(lambda: len(bench.lambdas.bodies) >= 100)
+    process.kill()
+    await process.wait()
+    info = await bench.jetstream.consumer_info(bench.stream, f"funclet_default_{bench.stream}")
+    held = info.num_ack_pending or 0
+    assert (info.num_pending or 0) > 0
+    bench.slots = 4
+    async with bench.running(replace(POLICY, ack_wait_seconds=1)):
+        await until(bench.drained)
+    assert set(bench.lambdas.bodies) == set(bodies)
+    assert len(bench.lambdas.bodies) - len(bodies) <= held <= 40
