@@ -11,6 +11,7 @@ import pytest
 from tests.adapters.scaler_world import HELLO, World, function, package, running_scaler
 
 from funclet.adapters.resources import SecretData
+from funclet.core.messages import FEED, Snapshot
 
 
 @pytest.fixture
@@ -107,6 +108,36 @@ async def test_a_package_that_is_no_archive_is_refused(world: World) -> None:
 async def test_provisioned_instances_are_there_without_demand(world: World) -> None:
     world.apply("hello", "r1", provisionedConcurrentExecutions=2)
     assert len(await world.until_ready("r1", count=2)) == 2
+
+
+async def test_a_gateway_that_came_later_has_nothing_to_let_go(world: World) -> None:
+    world.apply("hello", "r1")
+    await world.report("hello", queued=1)
+    [address] = await world.until_ready("r1")
+    world.apply("hello", "r2")
+    await world.until(lambda: any(m.type == "DRAINING" and m.instance == address.name for m in world.messages))
+    async with world.session.get("/v1/instances", params={"reporter": "latecomer"}) as feed:
+        snapshot = FEED.validate_json(await feed.content.readline())
+        assert isinstance(snapshot, Snapshot)
+        assert address.name not in {one.name for one in snapshot.instances}
+        await world.report(drained=(address.name,))
+        await world.until(lambda: any(m.type == "GONE" and m.instance == address.name for m in world.messages))
+
+
+async def test_demand_that_comes_before_its_function_is_not_lost(world: World) -> None:
+    await world.report("hello", queued=1)
+    world.apply("hello", "r1")
+    await world.until_ready("r1")
+
+
+async def test_a_package_that_comes_late_is_waited_for(world: World) -> None:
+    world.apply("hello", "r1")
+    data = package(HELLO)
+    digest = world.packages.put(data)
+    del world.packages.data[digest]
+    await world.report("hello", queued=1)
+    world.packages.put(data)
+    await world.until_ready("r1")
 
 
 async def test_without_the_token_nothing_is_told(world: World) -> None:

@@ -95,7 +95,11 @@ class Instance:
     slots: tuple[int, ...] = ()
     timeout_seconds: int = 900
     """Its function's; the longest that there is, while that is not known."""
+    written: bool = False
+    """Its labels say what it is."""
     drain_until: float | None = None
+    holders: frozenset[str] = frozenset()
+    """Reporters that may have been using it when it began to drain."""
     drained_by: set[str] = field(default_factory=set)
 
     def advance(self, step: Step, now: float) -> None:

@@ -81,6 +81,7 @@ class Adoption:
         return Instance(
             observed.name, observed.namespace, runtime, observed.memory_mib, since=self._clock(), state=state,
             running=observed.phase is Phase.RUNNING,
+            written=state in (State.READY, State.DRAINING),
             function=f"{observed.namespace}/{function}" if function else None, revision=labels.get(REVISION_LABEL),
             host=observed.host, agent_port=observed.agent_port, slots=slots, timeout_seconds=POOL_TIMEOUT_SECONDS,
         )  # fmt: skip

@@ -71,7 +71,7 @@ class Fleet:
         if instance.state is State.READY:
             self.feed.send(Ready(instance=self.address(instance)))
         elif instance.state is State.DRAINING:
-            instance.drain_until = self._clock() + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
+            self._set_drain_limit(instance)
         self._log("instance found", instance, state=instance.state)
 
     def claim(self, instance: Instance, revision: Revision) -> None:
@@ -79,6 +79,14 @@ class Fleet:
         self.register.claim(instance, revision.key, revision.revision)
         instance.timeout_seconds = revision.timeout_seconds
         self._log("instance claimed", instance)
+
+    def recognise(self, instance: Instance, revision: Revision) -> None:
+        """Its function's revision is known: how long it may run, and what is still to be written down."""
+        instance.timeout_seconds = revision.timeout_seconds
+        if instance.state is State.READY:
+            self.write_down(instance, revision)
+        elif instance.state is State.DRAINING:
+            self._set_drain_limit(instance)
 
     def addressed(self, instance: Instance, host: str, port: int) -> None:
         """It can be reached."""
@@ -97,8 +105,9 @@ class Fleet:
 
     def write_down(self, instance: Instance, revision: Revision) -> None:
         """Label a ready instance with what it is and give it its function's size."""
-        instance.timeout_seconds = revision.timeout_seconds
-        self._write_labels(instance, revision.pod)
+        if not instance.written:
+            instance.written = True
+            self._write_labels(instance, revision.pod)
         if instance.memory_mib != revision.memory_mib:
             instance.memory_mib = revision.memory_mib
             self._writer.resize(
@@ -109,9 +118,9 @@ class Fleet:
         """Nothing new for it; it goes when what runs on it has ended."""
         if instance.state is not State.READY:
             return
-        now = self._clock()
-        instance.advance(Step.DRAIN, now)
-        instance.drain_until = now + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
+        instance.advance(Step.DRAIN, self._clock())
+        self._set_drain_limit(instance)
+        instance.holders = frozenset(self.feed.holders())
         self.feed.send(Draining(instance=instance.name))
         self._log("instance draining", instance, reason=reason)
         self._writer.label(instance.namespace, instance.name, {STATE_LABEL: "draining"}, {})
@@ -137,8 +146,8 @@ class Fleet:
         """Remove a draining instance once every holder has let go of it, or its time is over."""
         if instance.state is not State.DRAINING or instance.drain_until is None:
             return
-        holders = self.feed.holders()
-        if holders and holders <= instance.drained_by:
+        still_held = (instance.holders & self.feed.holders()) - instance.drained_by
+        if instance.holders and not still_held:
             self.remove(instance, "Drained")
         elif self._clock() >= instance.drain_until:
             self.remove(instance, "DrainTimeout")
@@ -197,6 +206,9 @@ class Fleet:
     def specialise_token(self, instance: Instance) -> str:
         """What opens its agent."""
         return tokens.specialise_token(self._secret, instance.name)
+
+    def _set_drain_limit(self, instance: Instance) -> None:
+        instance.drain_until = instance.since + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
 
     def _start(self, instance: Instance, request: InstanceRequest, on_failed: Callable[[Instance], None]) -> None:
         def failed(_: str) -> None:

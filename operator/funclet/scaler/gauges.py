@@ -15,9 +15,12 @@ class Gauges:
         self._shown: dict[str, Counter[State]] = {}
 
     def show_function(self, key: str, instances: list[Instance]) -> None:
-        """A function's instances by state."""
+        """A function's instances by state; one without instances has no series, so that idle functions cost nothing."""
         counts = Counter(instance.state for instance in instances)
         if counts == self._shown.get(key, Counter()):
+            return
+        if not counts:
+            self.forget_function(key)
             return
         self._shown[key] = counts
         namespace, _, name = key.partition("/")
@@ -25,7 +28,7 @@ class Gauges:
             INSTANCES.labels(namespace, name, state.value).set(counts[state])
 
     def forget_function(self, key: str) -> None:
-        """The function is no more."""
+        """Remove its series."""
         if self._shown.pop(key, None) is not None:
             namespace, _, name = key.partition("/")
             INSTANCES.remove_by_labels({"namespace": namespace, "function": name})

@@ -57,7 +57,9 @@ class Reconciler:
         self._push = push
         if self._fleet.register.functions:
             self._certain_from = self._clock() + UNKNOWN_AFTER_SECONDS
-        for key in [*self._functions, *self._fleet.register.functions]:
+        for instance in list(self._fleet.register.by_name.values()):
+            self._recognise(instance)
+        for key in self._functions:
             self.reconcile(key)
         self._pools.refill_all()
 
@@ -87,6 +89,8 @@ class Reconciler:
         self._retries.succeed(key)
         self._pools.follow(key, revision)
         self.reconcile(key)
+        if revision is None:
+            self._forget_function(key)
 
     def reconcile(self, key: str) -> None:
         """Bring one function to what it needs."""
@@ -95,7 +99,8 @@ class Reconciler:
         revision = self._functions.get(key)
         self._retire_others(key, revision)
         if revision is None:
-            self._forget_function(key)
+            # Words on it are kept: a gateway may have seen the function first.
+            self._gauges.show_function(key, self._fleet.register.of_function(key))
             return
         demand, policy = self._demand(key), policy_of(revision)
         current = self._capacity(revision)
@@ -109,14 +114,8 @@ class Reconciler:
     def found(self, instance: Instance) -> None:
         """An instance from before, now known for what it is."""
         self._fleet.take_up(instance)
-        if instance.function is None:
-            return
-        revision = self._functions.get(instance.function)
-        if revision is not None and revision.revision == instance.revision:
-            if instance.state is State.READY:
-                self._fleet.write_down(instance, revision)
-            self._specialise(instance)
-        self.reconcile(instance.function)
+        if self._push is not None:
+            self._recognise(instance)
 
     def observe(self, observed: Observed) -> None:
         """An instance that is known has changed."""
@@ -167,6 +166,15 @@ class Reconciler:
         """Code or Secrets cannot be had now: the instance waits for them."""
         self._count_failure(revision, error.reason, error.message)
         return self._retries.wait_seconds(revision.key, self._clock())
+
+    def _recognise(self, instance: Instance) -> None:
+        if instance.function is None:
+            return
+        revision = self._functions.get(instance.function)
+        if revision is not None and revision.revision == instance.revision:
+            self._fleet.recognise(instance, revision)
+            self._specialise(instance)
+        self.reconcile(instance.function)
 
     def _demand(self, key: str) -> Demand:
         now = self._clock()
@@ -275,7 +283,6 @@ class Reconciler:
 
     def _forget_function(self, key: str) -> None:
         self.book.forget_function(key)
-        self._retries.succeed(key)
         self._no_room_until.pop(key, None)
         self._wanting.discard(key)
         self._gauges.forget_function(key)
