@@ -63,8 +63,8 @@ class FileResources:
         """Read what changed since the last time, and tell the watches."""
         self._loaded = True
         manifests = [manifest for file in self._files() for manifest in self._manifests(file)]
-        self._report(problem for manifest in manifests for problem in manifest.problems)
-        wanted = self._first_of_each(manifests)
+        wanted, ignored = _first_of_each(manifests)
+        self._report([*(problem for manifest in manifests for problem in manifest.problems), *ignored])
         for identity in self._stored.keys() - wanted.keys() - self._kept(manifests):
             self._delete(identity)
         for identity, manifest in wanted.items():
@@ -146,18 +146,6 @@ class FileResources:
             if problem not in self._reported:
                 self._on_problem(problem)
         self._reported = set(now)
-
-    def _first_of_each(self, manifests: list[Manifest]) -> dict[Identity, Manifest]:
-        wanted: dict[Identity, Manifest] = {}
-        for manifest in manifests:
-            if not manifest.problems and wanted.setdefault(manifest.identity, manifest) is not manifest:
-                first = wanted[manifest.identity].file
-                title = f"{manifest.kind}/{manifest.name}"
-                problem = f"{manifest.file}:{manifest.line}: {title}: ignored: it is in {first} already"
-                if problem not in self._reported:
-                    self._on_problem(problem)
-                self._reported.add(problem)
-        return wanted
 
     def _kept(self, manifests: list[Manifest]) -> set[Identity]:
         """What stays although its document is wrong now: by name, or all of a file where a name can't be read."""
@@ -259,6 +247,18 @@ _WATCH: dict[str, Any] = {
     "rust_timeout": LOOK_AGAIN_MS,
     "yield_on_timeout": True,
 }
+
+
+def _first_of_each(manifests: list[Manifest]) -> tuple[dict[Identity, Manifest], list[str]]:
+    """What is right, once each, and a problem for each that comes a second time."""
+    wanted: dict[Identity, Manifest] = {}
+    problems: list[str] = []
+    for manifest in manifests:
+        if not manifest.problems and wanted.setdefault(manifest.identity, manifest) is not manifest:
+            first = wanted[manifest.identity]
+            title = f"{manifest.file}:{manifest.line}: {manifest.kind}/{manifest.name}"
+            problems.append(f"{title}: ignored: it is at {first.file}:{first.line} already")
+    return wanted, problems
 
 
 def _is_yaml(file: Path) -> bool:

@@ -1,0 +1,86 @@
+"""The catalog over files: last good state, and no callback without a change."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.files import FileResources
+
+FUNCTION = """
+kind: Function
+apiVersion: funclet.dev/v1
+metadata: {name: hello}
+spec: {runtime: python3.13, handler: index.h, code: {inline: x}}
+"""
+TRIGGER = """
+kind: Trigger
+apiVersion: funclet.dev/v1
+metadata: {name: web}
+spec: {function: {name: hello}, http: {path: /a}}
+"""
+
+
+def status(generation: int, memory: int) -> dict[str, Any]:
+    spec = {"runtime": "python3.13", "handler": "index.h", "memorySize": memory}
+    active = {"revision": f"r{memory}", "generation": generation, "codeSha256": "c", "codeSize": 1, "spec": spec}
+    return {"active": active}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def resources(tmp_path: Path) -> FileResources:
+    (tmp_path / "all.yaml").write_text(f"{FUNCTION}---{TRIGGER}")
+    return FileResources([tmp_path])
+
+
+@pytest.fixture
+async def catalog(resources: FileResources) -> AsyncIterator[Catalog]:
+    catalog = Catalog(resources)
+    task = asyncio.create_task(catalog.run())
+    await catalog.synced()
+    yield catalog
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_function_is_there_once_it_was_resolved(catalog: Catalog, resources: FileResources) -> None:
+    calls: list[int | None] = []
+    catalog.on_function(lambda _, revision: calls.append(revision.memory_mib if revision else None))
+    assert catalog.functions == {}
+    await resources.patch_status("Function", "default", "hello", status(1, 128))
+    await resources.patch_status("Function", "default", "hello", {"instances": 3})
+    await resources.patch_status("Function", "default", "hello", status(2, 256))
+    await until(lambda: len(calls) == 2)
+    assert calls == [128, 256]
+    assert catalog.functions["default/hello"].revision == "r256"
+
+
+async def test_what_is_not_understood_leaves_the_last_good_state(catalog: Catalog, resources: FileResources) -> None:
+    await resources.patch_status("Function", "default", "hello", status(1, 128))
+    await resources.patch_status("Function", "default", "hello", status(2, 1))
+    await resources.patch_status("Trigger", "default", "web", {"observedGeneration": 9})
+    await until(lambda: catalog.triggers["default/web"].status.observed_generation == 9)
+    assert catalog.functions["default/hello"].memory_mib == 128
+
+
+async def test_what_is_deleted_is_gone(catalog: Catalog, resources: FileResources, tmp_path: Path) -> None:
+    gone: list[str] = []
+    catalog.on_function(lambda key, revision: gone.append(key) if revision is None else None)
+    catalog.on_trigger(lambda key, trigger: gone.append(key) if trigger is None else None)
+    await resources.patch_status("Function", "default", "hello", status(1, 128))
+    await until(lambda: "default/hello" in catalog.functions)
+    (tmp_path / "all.yaml").unlink()
+    await until(lambda: len(gone) == 2)
+    assert not catalog.functions
+    assert not catalog.triggers

@@ -1,0 +1,186 @@
+"""The reconciler over YAML files and a real package store: every source of code, every reason, and recovery."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from funclet.adapters import jetstream
+from funclet.adapters.catalog import Catalog
+from funclet.adapters.files import FileResources
+from funclet.adapters.packages import PackageStore
+from funclet.control.reconciler import Reconciler
+from funclet.core.archive import inspect, pack
+
+ZIP = pack({"index.py": b"def h(event, context): return 1"})
+OTHER = pack({"index.py": b"other"})
+
+
+class World:
+    """A folder of resources with control at work on it."""
+
+    def __init__(self, folder: Path, resources: FileResources, packages: PackageStore) -> None:
+        self.folder = folder
+        self.resources = resources
+        self.packages = packages
+        self.catalog = Catalog(resources)
+        self.statuses: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def write(self, kind: str, name: str, **content: Any) -> None:
+        """JSON is YAML."""
+        resource = {"apiVersion": "funclet.dev/v1", "kind": kind, "metadata": {"name": name}, **content}
+        (self.folder / f"{kind}-{name}.yaml").write_text(json.dumps(resource))
+
+    def function(self, name: str, code: dict[str, Any], **spec: Any) -> None:
+        self.write("Function", name, spec={"runtime": "python3.13", "handler": "index.h", "code": code, **spec})
+
+    def trigger(self, name: str, function: str, path: str) -> None:
+        self.write("Trigger", name, spec={"function": {"name": function}, "http": {"path": path}})
+
+    async def observe(self, kind: str) -> None:
+        async for event in self.resources.watch(kind):
+            if event.object:
+                self.statuses[kind, event.object["metadata"]["name"]] = event.object.get("status", {})
+
+    async def reason(self, kind: str, name: str, expected: str) -> str:
+        """Wait for this reason, and return the condition's message."""
+        seen: Any = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while True:
+                    conditions = self.statuses.get((kind, name), {}).get("conditions", [])
+                    seen = conditions[0] if conditions else None
+                    if seen and seen["reason"] == expected:
+                        return str(seen["message"])
+                    await asyncio.sleep(0.01)
+        raise AssertionError(f"{kind}/{name} is not {expected} but {seen}")
+
+
+@pytest.fixture
+async def world(tmp_path: Path, nats_url: str) -> AsyncIterator[World]:
+    connection = await jetstream.connect(nats_url)
+    packages = await PackageStore.open(connection)
+    resources = FileResources([tmp_path])
+    world = World(tmp_path, resources, packages)
+    reconciler = Reconciler(resources, packages, directories=True)
+    parts = [reconciler.follow_all(), world.catalog.run(), world.observe("Function"), world.observe("Trigger")]
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    yield world
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await connection.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[str]:
+    """A web server with one archive."""
+    app = web.Application()
+
+    async def archive(_: web.Request) -> web.Response:
+        return web.Response(body=ZIP)
+
+    app.router.add_get("/code.zip", archive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def package_of(world: World, name: str) -> bytes:
+    await world.reason("Function", name, "Resolved")
+    return await world.packages.get(world.statuses["Function", name]["active"]["codeSha256"])
+
+
+async def test_code_from_every_source(world: World, server: str) -> None:
+    (world.folder / "src").mkdir()
+    (world.folder / "src" / "index.py").write_text("x")
+    world.write("ConfigMap", "zips", binaryData={"a": base64.b64encode(ZIP).decode()})
+    world.write("ConfigMap", "texts", data={"a": base64.b64encode(OTHER).decode()})
+    world.function("inline", {"inline": "x"}, handler="app.main.h")
+    world.function("files", {"files": {"index.py": "x", "lib/a.py": "y"}})
+    world.function("folder", {"directory": "src"})
+    world.function("binary", {"configMap": {"name": "zips", "key": "a"}})
+    world.function("text", {"configMap": {"name": "texts", "key": "a"}})
+    world.function("url", {"url": f"{server}/code.zip", "sha256": hashlib.sha256(ZIP).hexdigest()})
+    assert inspect(await package_of(world, "inline")).names == {"app/main.py"}
+    assert inspect(await package_of(world, "files")).names == {"index.py", "lib/a.py"}
+    assert inspect(await package_of(world, "folder")).names == {"index.py"}
+    assert await package_of(world, "binary") == ZIP
+    assert await package_of(world, "text") == OTHER
+    assert await package_of(world, "url") == ZIP
+
+
+async def test_bad_code_says_what_to_do(world: World, server: str) -> None:
+    world.write("ConfigMap", "bad", binaryData={"a": base64.b64encode(b"no zip").decode()}, data={"t": "no base64!"})
+    world.function("nozip", {"configMap": {"name": "bad", "key": "a"}})
+    world.function("notext", {"configMap": {"name": "bad", "key": "t"}})
+    world.function("nokey", {"configMap": {"name": "bad", "key": "x"}})
+    world.function("nomap", {"configMap": {"name": "none", "key": "x"}})
+    world.function("nofolder", {"directory": "none"})
+    world.function("nohandler", {"files": {"main.py": "x"}})
+    world.function("digest", {"url": f"{server}/code.zip", "sha256": "0" * 64})
+    world.function("absent", {"url": f"{server}/none.zip", "sha256": "1" * 64})
+    assert "not a zip archive" in await world.reason("Function", "nozip", "InvalidCode")
+    assert "is not base64" in await world.reason("Function", "notext", "InvalidCode")
+    assert "has no key x" in await world.reason("Function", "nokey", "CodeNotFound")
+    assert "there is no ConfigMap none" in await world.reason("Function", "nomap", "CodeNotFound")
+    assert "there is no folder" in await world.reason("Function", "nofolder", "CodeNotFound")
+    assert "needs index.py" in await world.reason("Function", "nohandler", "InvalidCode")
+    assert hashlib.sha256(ZIP).hexdigest() in await world.reason("Function", "digest", "DigestMismatch")
+    assert "404" in await world.reason("Function", "absent", "CodeUnreachable")
+
+
+async def test_what_appears_mends_what_missed_it(world: World) -> None:
+    world.trigger("web", "hello", "/a")
+    await world.reason("Trigger", "web", "FunctionNotFound")
+    secrets = {"secrets": {"A": {"name": "keys", "key": "a"}}}
+    world.function("hello", {"configMap": {"name": "zips", "key": "a"}}, environment=secrets)
+    await world.reason("Function", "hello", "CodeNotFound")
+    await world.reason("Trigger", "web", "FunctionNotReady")
+    world.write("ConfigMap", "zips", binaryData={"a": base64.b64encode(ZIP).decode()})
+    assert "there is no Secret keys" in await world.reason("Function", "hello", "SecretNotFound")
+    world.write("Secret", "keys", stringData={"a": "1"})
+    await world.reason("Function", "hello", "Resolved")
+    await world.reason("Trigger", "web", "Resolved")
+    (world.folder / "Function-hello.yaml").unlink()
+    await world.reason("Trigger", "web", "FunctionNotFound")
+
+
+async def test_a_bad_change_leaves_what_was_served(world: World) -> None:
+    world.function("hello", {"inline": "x"})
+    await world.reason("Function", "hello", "Resolved")
+    first = world.statuses["Function", "hello"]["active"]
+    world.function("hello", {"files": {"other.py": "x"}}, memorySize=512)
+    await world.reason("Function", "hello", "InvalidCode")
+    assert world.statuses["Function", "hello"]["active"] == first
+    assert world.catalog.functions["default/hello"].memory_mib == 128
+
+
+async def test_a_changed_secret_is_another_revision(world: World) -> None:
+    world.write("Secret", "keys", stringData={"a": "1"})
+    world.function("hello", {"inline": "x"}, environment={"secrets": {"A": {"name": "keys", "key": "a"}}})
+    await world.reason("Function", "hello", "Resolved")
+    first = world.statuses["Function", "hello"]["active"]["revision"]
+    world.write("Secret", "keys", stringData={"a": "2"})
+    async with asyncio.timeout(10):
+        while world.statuses["Function", "hello"]["active"]["revision"] == first:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_route_goes_to_the_next_when_its_holder_leaves(world: World) -> None:
+    world.function("hello", {"inline": "x"})
+    world.trigger("a", "hello", "/x/{id}")
+    await world.reason("Trigger", "a", "Resolved")
+    world.trigger("b", "hello", "/x/{name}")
+    assert "default/a" in await world.reason("Trigger", "b", "RouteConflict")
+    world.trigger("a", "hello", "/y")
+    await world.reason("Trigger", "b", "Resolved")
