@@ -154,10 +154,10 @@ def parse_answer(payload: bytes) -> HttpAnswer:
         answer = json.loads(payload) if payload else None
     except (ValueError, RecursionError):
         return internal_error()
-    if not isinstance(answer, dict) or "statusCode" not in answer:
-        body = answer if isinstance(answer, str) else None
-        return HttpAnswer(200, (("content-type", "application/json"),), payload if body is None else body.encode())
     try:
+        if not isinstance(answer, dict) or "statusCode" not in answer:
+            body = answer.encode() if isinstance(answer, str) else payload
+            return HttpAnswer(200, (("content-type", "application/json"),), body)
         return HttpAnswer(_parse_status(answer["statusCode"]), _parse_headers(answer), _parse_body(answer))
     except (ValueError, TypeError, binascii.Error):
         return internal_error()
@@ -173,7 +173,10 @@ def _parse_status(value: object) -> int:
 
 
 def _parse_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    pairs = [(str(name).lower(), _text(value)) for name, value in (answer.get("headers") or {}).items()]
+    headers = answer.get("headers") or {}
+    if not isinstance(headers, dict):
+        raise TypeError("headers is no object")
+    pairs = [(name.lower(), _text(value)) for name, value in headers.items()]
     pairs += [("set-cookie", _text(value)) for value in answer.get("cookies") or []]
     for name, value in pairs:
         if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
@@ -188,7 +191,9 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
-        return str(value)
+        text = str(value)
+        text.encode()  # half a surrogate pair cannot be sent
+        return text
     raise TypeError("a header's value is no text")
 
 

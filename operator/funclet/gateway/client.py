@@ -137,10 +137,8 @@ class ClientProtocol(asyncio.Protocol):
         self._next()
 
     def _continue_after_upgrade(self, rest: bytes) -> None:
-        """Nothing is upgraded: the request was answered as if it had not asked. CONNECT asks for a tunnel, though."""
-        last = self._queue[-1] if self._queue else self._current
-        if last is not None and last.method == b"CONNECT":
-            self._fault = message_answer(400, "Bad Request")
+        """Nothing is upgraded: the request was answered as if it had not asked."""
+        if self._fault is not None:
             return
         self._parser = httptools.HttpRequestParser(self)
         if rest:
@@ -171,6 +169,8 @@ class ClientProtocol(asyncio.Protocol):
         request = self._request
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
+        if request.method == b"CONNECT":
+            self._fault = self._fault or message_answer(400, "Bad Request")
         if self._head_size + len(request.url) > HEAD_LIMIT_BYTES:
             self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
         self._head_size = 0

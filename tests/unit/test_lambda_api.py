@@ -1,0 +1,134 @@
+"""Lambda's Invoke API: names, qualifiers, errors in AWS's own letter case."""
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import botocore
+import pytest
+
+from funclet.core import lambda_api
+from funclet.core.arn import account_id, function_arn
+from funclet.core.lambda_api import LambdaError, Target, parse_target
+
+ORDERS = account_id("orders")
+
+
+def path(name: str, prefix: str = "", query: str = "") -> str:
+    return f"{prefix}/2015-03-31/functions/{name}/invocations{query}"
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        (path("f"), Target(None, "f", None, None)),
+        (path("f:1"), Target(None, "f", "1", None)),
+        (path("f%3A%24LATEST"), Target(None, "f", "$LATEST", None)),
+        (path("f", query="?Qualifier=live"), Target(None, "f", "live", None)),
+        (path("f:live", query="?Qualifier=live"), Target(None, "f", "live", None)),
+        (path("f", "/namespaces/orders"), Target("orders", "f", None, None)),
+        (path(f"{ORDERS}:function:f:7"), Target(None, "f", "7", ORDERS)),
+        (path(f"arn:aws:lambda:eu-west-1:{ORDERS}:function:f"), Target(None, "f", None, ORDERS)),
+        (path(function_arn("us-east-1", "default", "f").replace(":", "%3A")), Target(None, "f", None, "000000000000")),
+        ("/orders/1", None),
+        ("/", None),
+        ("/namespaces/x/orders", None),
+    ],
+)
+def test_targets(url: str, target: Target | None) -> None:
+    assert parse_target(url) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "error_type"),
+    [
+        ("/2015-03-31/functions/f", "UnknownOperationException"),
+        ("/2015-03-31/functions/", "UnknownOperationException"),
+        ("/namespaces/x/2015-03-31/functions", "UnknownOperationException"),
+        (path("a.b"), "InvalidParameterValueException"),
+        (path("f:1", query="?Qualifier=2"), "InvalidParameterValueException"),
+        (path("x" * 141), "InvalidParameterValueException"),
+    ],
+)
+def test_what_names_no_function(url: str, error_type: str) -> None:
+    error = parse_target(url)
+    assert isinstance(error, LambdaError)
+    assert error.error_type == error_type
+
+
+@pytest.mark.parametrize(
+    ("target", "namespace"),
+    [
+        (Target(None, "f", None, None), "default"),
+        (Target("orders", "f", None, None), "orders"),
+        (Target(None, "f", None, ORDERS), "orders"),
+        (Target(None, "f", None, "000000000000"), "default"),
+        (Target("orders", "f", None, "000000000000"), None),
+        (Target(None, "f", None, "999999999999"), None),
+    ],
+)
+def test_the_namespace_of_a_target(target: Target, namespace: str | None) -> None:
+    assert lambda_api.find_namespace(target, "default", {ORDERS: "orders"}) == namespace
+
+
+ERRORS = [
+    lambda_api.function_not_found("us-east-1", "default", "f", "7"),
+    lambda_api.throttled("ReservedFunctionConcurrentInvocationLimitExceeded"),
+    lambda_api.request_too_large(),
+    lambda_api.invalid_parameter("no"),
+    lambda_api.check_payload(b"{"),
+    lambda_api.unavailable("later"),
+]
+
+
+def service_model() -> dict[str, dict[str, dict[str, object]]]:
+    [file] = Path(botocore.__file__).parent.glob("data/lambda/2015-03-31/service-2.json*")
+    data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    model: dict[str, dict[str, dict[str, object]]] = json.loads(data)
+    return model
+
+
+def test_errors_are_shaped_as_botocores_model_says() -> None:
+    shapes = service_model()["shapes"]
+    for error in ERRORS:
+        assert error is not None
+        shape = shapes[error.error_type]
+        members, declared = shape["members"], shape["error"]
+        assert isinstance(members, dict)
+        assert isinstance(declared, dict)
+        assert set(json.loads(error.body())) <= set(members)
+        assert error.status == declared.get("httpStatusCode") or error.status == 503
+
+
+def test_the_arn_of_what_was_not_found() -> None:
+    body = json.loads(lambda_api.function_not_found("eu-west-1", "default", "f", "7").body())
+    assert body == {"Type": "User", "Message": "Function not found: arn:aws:lambda:eu-west-1:000000000000:function:f:7"}
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"1", b"null", b'"text"', b" [1] "])
+def test_json_passes(payload: bytes) -> None:
+    assert lambda_api.check_payload(payload) is None
+
+
+@pytest.mark.parametrize("payload", [b"{", b"text", b"\xff", b"[" * 100_000])
+def test_what_is_not_json_does_not(payload: bytes) -> None:
+    error = lambda_api.check_payload(payload)
+    assert error is not None
+    assert error.error_type == "InvalidRequestContentException"
+
+
+def test_a_client_context_becomes_one_line_of_ascii() -> None:
+    given = base64.b64encode(json.dumps({"a": "ü\r\nb"}, ensure_ascii=False).encode()).decode()
+    decoded = lambda_api.decode_client_context(given)
+    assert isinstance(decoded, str)
+    assert decoded.isascii()
+    assert "\n" not in decoded
+    assert json.loads(decoded) == {"a": "ü\r\nb"}
+    assert isinstance(lambda_api.decode_client_context("e30"), LambdaError)
+    assert isinstance(lambda_api.decode_client_context("a" * 4000), LambdaError)
+
+
+def test_accounts_have_twelve_digits() -> None:
+    assert account_id("default") == "000000000000"
+    assert all(len(account_id(name)) == 12 and account_id(name).isdigit() for name in ("a", "b", "orders"))
