@@ -1,7 +1,9 @@
 """CPU of an instance per warm invocation of a trivial handler: handler process and agent together, from /proc.
 
 Beside it, on the same machine in the same run: a minimal loop, which receives the same request, loads its JSON, calls
-the same handler and sends an answer, with no check, log, deadline or context. Run: python -m benchmarks.instance_cpu [N]
+the same handler and sends an answer, with no check, log, deadline or context.
+
+Run: python -m benchmarks.instance_cpu [N]
 """
 
 import json

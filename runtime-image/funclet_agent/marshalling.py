@@ -1,6 +1,7 @@
 """Event and answer: JSON as awslambdaric reads and writes it."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from funclet_agent.errors import AgentError
@@ -26,16 +27,36 @@ def _plain(value: Any) -> Any:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def read_event(body: bytes) -> Any:
-    """The event; an empty payload is an empty object."""
+    """The event; an empty payload is an empty object.
+
+    A JSON text without space around it takes one call of the scanner, a microsecond less than json.loads needs.
+    """
     if not body:
         return {}
     try:
+        text = body.decode()
+        event, end = _scan(text, 0)
+        return event if end == len(text) else json.loads(text)
+    except StopIteration:
+        return _read_slowly(body)
+    except ValueError as error:
+        raise _unreadable(error) from error
+
+
+def _read_slowly(body: bytes) -> Any:
+    """With space in front, or not JSON, which gives the message."""
+    try:
         return json.loads(body)
     except ValueError as error:
-        raise MarshalError(failure("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}")) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: ValueError) -> MarshalError:
+    return MarshalError(failure("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}"))
 
 
 def write_answer(answer: Any) -> bytes:

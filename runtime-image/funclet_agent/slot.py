@@ -12,7 +12,7 @@ import socket
 import time
 
 from funclet_agent import process
-from funclet_agent.channel import CLOSED, CONNECTION, END, STOP, Channel, channel_pair
+from funclet_agent.channel import CLOSED, CONNECTION, END, LOOK, STOP, Channel, channel_pair
 from funclet_agent.events import report
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
@@ -72,12 +72,22 @@ class Slot:
             os._exit(status)
 
     def _receive(self) -> None:
-        """A message of the handler process; whatever it is, look at the state afterwards."""
-        if self._receive_one() == END:
+        """A message of the handler process."""
+        kind = self._receive_one()
+        if kind == END:
             # SIGCHLD tells the rest.
             self._loop.forget(self._channel.fileno())
-        else:
-            self.look(time.monotonic_ns())
+        elif kind == LOOK:
+            self._watch()
+
+    def _watch(self) -> None:
+        """An invocation began, or the init phase ended. If it is over already, watch for the length of the timeout all
+        the same: what begins from now on ends later, and quick invocations in a row wake the agent once.
+        """
+        busy = self.state.phase == BUSY
+        timeout_ns = self._plan.spec.timeout_seconds * 1_000_000_000
+        self.wake_at = self.state.invocation.deadline_ns if busy else time.monotonic_ns() + timeout_ns
+        self.state.watching = 1
 
     def _receive_one(self) -> bytes | None:
         """Its kind; None if there was none: an event of the predecessor's channel, which had the same descriptor."""
@@ -205,8 +215,15 @@ def _restore_signals() -> None:
 
 def _close_all_but(kept: list[int]) -> None:
     """The agent's descriptors are none of the function's business; what is left out is standard input and output."""
-    start = 3
-    for descriptor in sorted(kept):
-        os.closerange(start, descriptor)
-        start = descriptor + 1
-    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
+    for name in os.listdir("/dev/fd"):
+        descriptor = int(name)
+        if descriptor > 2 and descriptor not in kept:
+            _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        # The one that listed the directory.
+        return

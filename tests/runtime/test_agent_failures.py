@@ -54,6 +54,10 @@ def test_an_exception_has_lambdas_shape(agent: Agent) -> None:
     ("event", "kind", "message"),
     [
         (b'"set"', "Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable"),
+        (b"x", "Runtime.UnmarshalError", "Unable to unmarshal input: Expecting value"),
+        (b'{"a": x}', "Runtime.UnmarshalError", "Unable to unmarshal input: Expecting value: line 1 column 7"),
+        (b"{} {}", "Runtime.UnmarshalError", "Unable to unmarshal input: Extra data"),
+        (b"\xff", "Runtime.UnmarshalError", "Unable to unmarshal input: 'utf-8' codec can't decode"),
         (
             b"{",
             "Runtime.UnmarshalError",

@@ -94,6 +94,7 @@ def test_a_large_event_and_a_large_answer_pass(agent: Agent) -> None:
 def test_an_empty_payload_is_an_empty_object(agent: Agent) -> None:
     agent.specialise(ECHO)
     assert agent.invoke(body=b"").json == {"event": {}}
+    assert agent.invoke(body=b" [1] ").json == {"event": [1]}
 
 
 CONTEXT = """
@@ -159,6 +160,21 @@ def test_json_log_lines(agent: Agent) -> None:
     wait_until(lambda: "platform.report" in agent.log)
     kinds = [json.loads(line).get("type") for line in agent.log.splitlines()]
     assert kinds[-2:] == ["platform.start", "platform.report"]
+
+
+def test_quick_invocations_in_a_row_do_not_wake_the_agent(agent: Agent) -> None:
+    agent.specialise(ECHO, timeout_seconds=60)
+    agent.invoke(1)
+    status = Path(f"/proc/{agent.process.pid}/status")
+
+    def switches() -> int:
+        return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    wait_until(lambda: agent.status()["init"]["state"] == "succeeded")
+    before = switches()
+    for _ in range(200):
+        agent.invoke(1)
+    assert switches() - before < 10
 
 
 def test_two_slots_serve_two_invocations_at_once(agent: Agent, tmp_path: Path) -> None:
