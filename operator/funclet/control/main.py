@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from nats.aio.client import Client
 
@@ -14,6 +16,9 @@ from funclet.adapters.packages import PackageStore
 from funclet.control.operator import run_kopf
 from funclet.control.role import Control
 from funclet.control.settings import ControlSettings, read_settings
+from funclet.errors import Unavailable
+
+Answer = TypeVar("Answer")
 
 
 class LazyPackages:
@@ -25,20 +30,25 @@ class LazyPackages:
 
     async def put(self, data: bytes) -> str:
         """Keep a package; returns its SHA-256."""
-        return await (await self._open()).put(data)
+        return await self._ask(lambda store: store.put(data))
 
     async def get(self, sha256: str) -> bytes:
         """The package of this digest."""
-        return await (await self._open()).get(sha256)
+        return await self._ask(lambda store: store.get(sha256))
 
     async def has(self, sha256: str) -> bool:
         """Whether it is there."""
-        return await (await self._open()).has(sha256)
+        return await self._ask(lambda store: store.has(sha256))
 
-    async def _open(self) -> PackageStore:
+    async def _ask(self, question: Callable[[PackageStore], Awaitable[Answer]]) -> Answer:
+        """After a failure the store is opened anew: a JetStream that lost its disk has no bucket any more."""
         if self._store is None:
             self._store = await PackageStore.open(self._connection)
-        return self._store
+        try:
+            return await question(self._store)
+        except Unavailable:
+            self._store = None
+            raise
 
 
 def main() -> None:

@@ -86,6 +86,11 @@ class Reconciler:
         """Work on a Function or Trigger soon, whether or not it changed."""
         self._queue.add((kind, key))
 
+    def enqueue_functions(self) -> None:
+        """Work on every Function soon."""
+        for key in self._functions:
+            self.enqueue("Function", key)
+
     def observe(self, kind: str, event: ResourceEvent) -> None:
         """Take in what a watch said; whatever that concerns is worked on."""
         match kind:

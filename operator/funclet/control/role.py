@@ -56,7 +56,9 @@ class Control:
         self.reconciler.observe(kind, event)
 
     async def _list_again(self) -> None:
+        """Each Function is looked at again besides, which puts back packages that the store has lost."""
         while True:
             for kind in ("Function", "Trigger"):
                 await self.reconciler.list_again(kind)
             await asyncio.sleep(LIST_AGAIN_SECONDS)
+            self.reconciler.enqueue_functions()
