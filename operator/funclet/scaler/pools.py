@@ -34,7 +34,7 @@ class Pools:
 
     @property
     def are_waiting(self) -> bool:
-        """Whether a pool is short and may not be filled yet."""
+        """Whether a pool is short and is filled later."""
         return bool(self._waiting)
 
     def follow(self, key: str, revision: Revision | None) -> None:
@@ -55,6 +55,10 @@ class Pools:
         self._begun = True
         for pool in {*self._users, *self._fleet.register.pools}:
             self.refill(pool)
+
+    def refill_soon(self, pool: Pool) -> None:
+        """At the next tick: starting an instance takes time of this process that a caller is waiting for."""
+        self._waiting.add(pool)
 
     def refill(self, pool: Pool) -> None:
         """Start or remove what the plan says."""

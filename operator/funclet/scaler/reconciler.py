@@ -212,7 +212,7 @@ class Reconciler:
             return
         self._fleet.claim(instance, revision)
         self._specialise(instance)
-        self._pools.refill((revision.namespace, revision.runtime))
+        self._pools.refill_soon((revision.namespace, revision.runtime))
 
     def _claimable(self, revision: Revision) -> Instance | None:
         if not may_use_pool(revision) or self._clock() < self._no_room_until.get(revision.key, 0.0):

@@ -161,11 +161,11 @@ class Scaler:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await asyncio.sleep(TICK_SECONDS)
             try:
                 self._reconciler.tick()
             except Exception:  # the outermost line of the loop
                 log.exception("tick failed")
-            await asyncio.sleep(TICK_SECONDS)
             if self._reconciler.is_busy:
                 self._wake.set()
 
