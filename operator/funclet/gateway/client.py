@@ -33,17 +33,25 @@ BODILESS = frozenset((204, 304))
 class Request:
     """One request, complete."""
 
-    __slots__ = ("body", "call", "client", "headers", "keep_alive", "method", "url")
+    __slots__ = ("body", "call", "client", "fields", "headers", "keep_alive", "method", "url")
 
     def __init__(self, client: "ClientProtocol") -> None:
         self.client = client
         self.call: Call | None = None
         """The invocation that it has become, until it is answered."""
         self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, ...]] = []
+        """Name and value, as received and in their order."""
+        self.fields: dict[bytes, bytes] = {}
+        """By name in lower case; the last one of several."""
         self.body = b""
         self.method = b""
         self.keep_alive = True
+
+
+def _head_bytes(request: Request) -> int:
+    """What its head takes, without the delimiters."""
+    return len(request.url) + sum(len(name) + len(value) for name, value in request.headers)
 
 
 class Owner(Protocol):
@@ -71,8 +79,8 @@ class ClientProtocol(asyncio.Protocol):
     """One connection of a caller."""
 
     __slots__ = (
-        "_body", "_current", "_deadline", "_fault", "_head_size", "_in_head", "_lingering", "_loop", "_owner",
-        "_parser", "_paused", "_queue", "_request", "_transport", "_writable", "source_ip",
+        "_body", "_body_size", "_current", "_deadline", "_fault", "_head_size", "_in_head", "_lingering", "_loop",
+        "_owner", "_parser", "_paused", "_queue", "_request", "_transport", "_writable", "source_ip",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -84,7 +92,7 @@ class ClientProtocol(asyncio.Protocol):
         self._current: Request | None = None
         self._queue: deque[Request] = deque()
         self._body: list[bytes] = []
-        self._head_size = 0
+        self._head_size = self._body_size = 0
         self._in_head = True
         self._fault: HttpAnswer | None = None
         self._paused = False
@@ -124,16 +132,15 @@ class ClientProtocol(asyncio.Protocol):
         """Parse; complete requests are answered in their order."""
         if self._lingering:
             return
+        self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._continue_after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._fault = self._fault or message_answer(400, "Bad Request")
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > HEAD_LIMIT_BYTES + len(data):
-                self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
+        if self._in_head and self._head_size > HEAD_LIMIT_BYTES + len(data):
+            self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
         self._next()
 
     def _continue_after_upgrade(self, rest: bytes) -> None:
@@ -150,7 +157,6 @@ class ClientProtocol(asyncio.Protocol):
         """The first byte of a request."""
         self._request = Request(self)
         self._body = []
-        self._head_size = 0
         self._in_head = True
         self._deadline = self._loop.time() + HEAD_TIMEOUT_SECONDS
 
@@ -158,10 +164,9 @@ class ClientProtocol(asyncio.Protocol):
         """A piece of the request target."""
         self._request.url += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_header(self, *name_and_value: bytes) -> None:
         """One header."""
-        self._request.headers.append((name, value))
-        self._head_size += len(name) + len(value)
+        self._request.headers.append(name_and_value)
 
     def on_headers_complete(self) -> None:
         """Refuse what is too large before it is read."""
@@ -171,15 +176,14 @@ class ClientProtocol(asyncio.Protocol):
         request.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
         if request.method == b"CONNECT":
             self._fault = self._fault or message_answer(400, "Bad Request")
-        if self._head_size + len(request.url) > HEAD_LIMIT_BYTES:
+        request.fields = fields = {name.lower(): value for name, value in request.headers}
+        if self._head_size > HEAD_LIMIT_BYTES and _head_bytes(request) > HEAD_LIMIT_BYTES:
             self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
-        self._head_size = 0
-        for name, value in request.headers:
-            length = len(name)
-            if length == 14 and name.lower() == b"content-length" and int(value) > BODY_LIMIT_BYTES:
-                self._fault = self._fault or self._owner.too_large(request.url)
-            elif length == 6 and name.lower() == b"expect":
-                self._expect(value)
+        self._body_size = 0
+        if int(fields.get(b"content-length", b"0")) > BODY_LIMIT_BYTES:
+            self._fault = self._fault or self._owner.too_large(request.url)
+        elif b"expect" in fields:
+            self._expect(fields[b"expect"])
 
     def _expect(self, value: bytes) -> None:
         """RFC 9110, 10.1.1. Only when no earlier answer is due on this connection."""
@@ -192,9 +196,9 @@ class ClientProtocol(asyncio.Protocol):
         if self._fault is not None:
             return
         self._body.append(body)
-        self._head_size += len(body)
+        self._body_size += len(body)
         self._deadline = self._loop.time() + BODY_TIMEOUT_SECONDS
-        if self._head_size > BODY_LIMIT_BYTES:
+        if self._body_size > BODY_LIMIT_BYTES:
             self._body.clear()
             self._fault = self._owner.too_large(self._request.url)
 

@@ -126,8 +126,10 @@ class Gateway:
             request.client.respond(request, call)
             return
         request.call = call
-        authorization = next((value for name, value in request.headers if name.lower() == b"authorization"), b"")
-        trusted = hmac.compare_digest(authorization, self._events_authorization)
+        authorization = request.fields.get(b"authorization", b"")
+        trusted = authorization.startswith(b"Bearer ") and hmac.compare_digest(
+            authorization, self._events_authorization
+        )
         self._dispatcher.submit(call, any_length=trusted)
 
     def _read(self, request: Request) -> Call | HttpAnswer:
