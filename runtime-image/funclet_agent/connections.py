@@ -16,6 +16,8 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than any payload of Lambda (6 MiB); the gateway enforces that."""
 PROGRESS_MS = 10_000
 """A client that neither sends nor takes a byte for this long is given up."""
+MAX_CONNECTIONS = 200
+"""More than there are gateways. Beyond it the oldest connection that has shown no token goes, or else the new one."""
 CLOSE = b"connection: close\r\n"
 
 
@@ -49,6 +51,7 @@ class Connections:
         self._next_number = max(inherited, default=0) + 1
         self._by_fd = {connection.fileno(): (number, connection) for number, connection in inherited.items()}
         self._partial: dict[int, bytes] = {}
+        self._unproven = dict.fromkeys(self._by_fd)
         self.poll = select.poll()
         for descriptor in (listener.fileno(), channel.fileno(), *self._by_fd):
             self.poll.register(descriptor, select.POLLIN)
@@ -59,17 +62,31 @@ class Connections:
             connection, _ = self._listener.accept()
         except OSError:
             return
+        if len(self._by_fd) >= MAX_CONNECTIONS and not self._evict():
+            connection.close()
+            return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         number = self._next_number
         self._next_number += 1
         self._channel.send_connection(number, connection)
         self._by_fd[connection.fileno()] = (number, connection)
+        self._unproven[connection.fileno()] = None
         self.poll.register(connection.fileno(), select.POLLIN)
+
+    def _evict(self) -> bool:
+        """Make room for a new connection, if any has shown no token."""
+        oldest = next(iter(self._unproven), None)
+        if oldest is not None:
+            self.close(oldest)
+        return oldest is not None
 
     def read(self, descriptor: int) -> Request | None:
         """Read from a connection that has something: a request, or None if there is none yet or it was refused."""
-        number, connection = self._by_fd[descriptor]
+        number, connection = self._by_fd.get(descriptor, (0, None))
+        if connection is None:
+            # Evicted in the same round of the poll.
+            return None
         try:
             data = connection.recv(65536)
         except BlockingIOError:
@@ -98,6 +115,7 @@ class Connections:
         if not self._token.accepts(headers.get(b"x-funclet-token", b"")):
             self._refuse(connection, 401, "wrong token")
             return None
+        self._unproven.pop(connection.fileno(), None)
         if not line.startswith(b"POST /invoke "):
             self._refuse(connection, 404, "only POST /invoke is served here")
             return None
@@ -148,6 +166,7 @@ class Connections:
         """Close a connection, the agent's duplicate too."""
         number, connection = self._by_fd.pop(descriptor)
         self._partial.pop(descriptor, None)
+        self._unproven.pop(descriptor, None)
         self.poll.unregister(descriptor)
         self._channel.send(CLOSED, number)
         try:

@@ -31,7 +31,10 @@ class Instance:
     def unpack(self, body: memoryview) -> Specialisation:
         """Check a specialise request's body and put its code in place; raises SpecialisationError, ArchiveError."""
         spec, package = split_body(body)
-        os.makedirs(self._settings.task_root, exist_ok=True)
+        try:
+            os.makedirs(self._settings.task_root, exist_ok=True)
+        except OSError as error:
+            raise archive.ArchiveError(f"the code has no place: {error}") from error
         archive.unpack(package, self._settings.task_root)
         return spec
 

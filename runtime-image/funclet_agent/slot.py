@@ -14,6 +14,7 @@ import time
 from funclet_agent import process
 from funclet_agent.channel import CLOSED, CONNECTION, END, LOOK, STOP, Channel, channel_pair
 from funclet_agent.events import report
+from funclet_agent.logs import write_fully
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
 from funclet_agent.state import BUSY, IDLE, INITIALISING, State
@@ -168,7 +169,7 @@ class Slot:
         connection = self._connections.get(number)
         if phase == BUSY:
             lines, body = closing_lines(self._plan, self.state, death)
-            os.write(1, lines)
+            write_fully(1, lines)
             if connection is not None:
                 _send_and_close(connection, final_answer(self.state, death, body))
         self._drop_connection(number)

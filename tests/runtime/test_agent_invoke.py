@@ -85,6 +85,20 @@ def test_what_is_not_our_http_is_refused(agent: Agent) -> None:
     connection.close()
 
 
+def test_strangers_connections_cannot_keep_a_gateway_out(agent: Agent) -> None:
+    agent.specialise(ECHO)
+    agent.invoke(1)
+    strangers = [Connection(agent.slots[0]) for _ in range(210)]
+    strangers[-1].send_raw(b"POST /invoke HTTP/1.1\r\nx-funclet")
+    assert strangers[0].is_closed_by_peer()
+    assert agent.invoke(2).json == {"event": 2}
+    late = Connection(agent.slots[0])
+    late.send("POST", "/invoke", b"3", {"x-funclet-token": "invoke-token"})
+    assert late.receive().json == {"event": 3}
+    for connection in [*strangers, late]:
+        connection.close()
+
+
 def test_a_large_event_and_a_large_answer_pass(agent: Agent) -> None:
     agent.specialise("def lambda_handler(event, context):\n    return event * 2\n")
     text = "ü" * 1_000_000
