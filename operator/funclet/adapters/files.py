@@ -231,14 +231,13 @@ class FileResources:
 
     async def _follow_folders(self) -> None:
         while True:
-            if self._folders:
-                await self._follow_these_folders()
-            await self._folders_changed.wait()
-
-    async def _follow_these_folders(self) -> None:
-        self._folders_changed.clear()
-        async for _ in awatch(*self._folders, watch_filter=_is_code_change, stop_event=self._folders_changed, **_WATCH):
-            self.load()
+            self._folders_changed.clear()
+            if not self._folders:
+                await self._folders_changed.wait()
+                continue
+            stop, folders = self._folders_changed, self._folders
+            async for _ in awatch(*folders, watch_filter=_is_code_change, stop_event=stop, **_WATCH):
+                self.load()
 
 
 _WATCH: dict[str, Any] = {
