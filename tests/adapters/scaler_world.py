@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -178,7 +179,12 @@ class World:
 
 @asynccontextmanager
 async def running_scaler(
-    tmp_path: Path, pool_size: int = 1, backend: ProcessBackend | None = None, objects: tuple[dict[str, Any], ...] = ()
+    tmp_path: Path,
+    *,
+    pool_size: int = 1,
+    backend: ProcessBackend | None = None,
+    objects: tuple[dict[str, Any], ...] = (),
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[World]:
     """A scaler that has begun, with a gateway connected."""
     resources, packages = MemoryResources(objects), MemoryPackages()
@@ -187,7 +193,7 @@ async def running_scaler(
         internal_token=TOKEN, instance_secret="secret", host="127.0.0.1", port=0, warm_pool_size=pool_size
     )
     catalog = Catalog(resources)
-    scaler = Scaler(settings, catalog, backend, packages, resources)
+    scaler = Scaler(settings, catalog, backend, packages, resources, clock=clock)
     following = asyncio.create_task(catalog.run())
     await scaler.start()
     headers = {"authorization": f"Bearer {TOKEN}"}

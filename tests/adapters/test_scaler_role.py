@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import aiohttp
 import pytest
 from tests.adapters.scaler_world import HELLO, World, function, package, running_scaler
 
+from funclet.adapters.instances.backend import Observed, Synced
+from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.resources import SecretData
 from funclet.core.messages import FEED, Snapshot
 
@@ -28,6 +31,16 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def _labels(backend: ProcessBackend, name: str) -> dict[str, str]:
+    """What a scaler that starts now would read."""
+    async for event in backend.watch():
+        if isinstance(event, Observed) and event.name == name:
+            return event.labels
+        if isinstance(event, Synced):
+            break
+    return {}
 
 
 async def test_demand_makes_an_instance_that_answers(world: World) -> None:
@@ -147,6 +160,21 @@ async def test_without_the_token_nothing_is_told(world: World) -> None:
             async with stranger.request(method, url, headers={"authorization": "Bearer wrong"}) as answer:
                 assert answer.status == 401
                 assert "token" in (await answer.json())["message"]
+
+
+async def test_a_new_scaler_ends_what_belongs_to_nobody(tmp_path: Path) -> None:
+    async with running_scaler(tmp_path) as first:
+        first.apply("hello", "r1", timeout=1)
+        await first.report("hello", queued=1)
+        [address] = await first.until_ready("r1")
+        backend = first.backend
+        async with asyncio.timeout(5):
+            while (await _labels(backend, address.name)).get("funclet.dev/state") != "specialised":
+                await asyncio.sleep(0.01)
+    # A clock that runs twenty times as fast: 1 s of timeout and 10 s of margin are half a second.
+    async with running_scaler(tmp_path, backend=backend, clock=lambda: time.monotonic() * 20) as second:
+        await second.until(lambda: any(m.type == "GONE" and m.instance == address.name for m in second.messages))
+    await backend.close()
 
 
 async def test_a_new_scaler_finds_what_the_old_one_left(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ STATE_LABEL = "funclet.dev/state"
 FUNCTION_LABEL = "funclet.dev/function"
 REVISION_LABEL = "funclet.dev/revision"
 SLOTS_ANNOTATION = "funclet.dev/slots"
+TIMEOUT_ANNOTATION = "funclet.dev/timeout-seconds"
+"""So that a restarted scaler knows how long an instance may drain whose function or revision is no more."""
 
 
 class State(StrEnum):

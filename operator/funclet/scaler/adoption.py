@@ -14,6 +14,7 @@ from funclet.core.instances import (
     RUNTIME_LABEL,
     SLOTS_ANNOTATION,
     STATE_LABEL,
+    TIMEOUT_ANNOTATION,
     Instance,
     State,
 )
@@ -79,12 +80,21 @@ class Adoption:
         if runtime is None or (state in (State.READY, State.DRAINING) and not (function and slots and observed.host)):
             return None
         return Instance(
-            observed.name, observed.namespace, runtime, observed.memory_mib, since=self._clock(), state=state,
+            observed.name,
+            observed.namespace,
+            runtime,
+            observed.memory_mib,
+            since=self._clock(),
+            state=state,
+            function=f"{observed.namespace}/{function}" if function else None,
+            revision=labels.get(REVISION_LABEL),
+            host=observed.host,
+            agent_port=observed.agent_port,
             running=observed.phase is Phase.RUNNING,
+            slots=slots,
+            timeout_seconds=_timeout_seconds(observed.annotations.get(TIMEOUT_ANNOTATION)),
             written=state in (State.READY, State.DRAINING),
-            function=f"{observed.namespace}/{function}" if function else None, revision=labels.get(REVISION_LABEL),
-            host=observed.host, agent_port=observed.agent_port, slots=slots, timeout_seconds=POOL_TIMEOUT_SECONDS,
-        )  # fmt: skip
+        )
 
     async def _ask(self, observed: Observed, instance: Instance) -> None:
         assert instance.host is not None
@@ -130,3 +140,7 @@ def _slots(text: str | None) -> tuple[int, ...]:
         return tuple(int(port) for port in json.loads(text or "[]"))
     except (ValueError, TypeError):
         return ()
+
+
+def _timeout_seconds(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else POOL_TIMEOUT_SECONDS

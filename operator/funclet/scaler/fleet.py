@@ -13,6 +13,7 @@ from funclet.core.instances import (
     RUNTIME_LABEL,
     SLOTS_ANNOTATION,
     STATE_LABEL,
+    TIMEOUT_ANNOTATION,
     Instance,
     InstanceRequest,
     Register,
@@ -247,7 +248,11 @@ class Fleet:
             FUNCTION_LABEL: instance.function.partition("/")[2],
             REVISION_LABEL: instance.revision or "",
         }
-        annotations = {**pod.annotations, SLOTS_ANNOTATION: json.dumps(list(instance.slots))}
+        annotations = {
+            **pod.annotations,
+            SLOTS_ANNOTATION: json.dumps(list(instance.slots)),
+            TIMEOUT_ANNOTATION: str(instance.timeout_seconds),
+        }
         self._writer.label(instance.namespace, instance.name, labels, annotations)
 
     def _forget(self, instance: Instance, reason: str) -> None:
