@@ -137,6 +137,7 @@ async def serve_gateway(slots: list[int]) -> None:
     from tests.adapters.gateway_world import Catalog, Scaler, Slot, make_revision, until
 
     from funclet.adapters.scaler_client import ScalerClient
+    from funclet.gateway.main import settle_garbage
     from funclet.gateway.role import Gateway
     from funclet.gateway.settings import GatewaySettings
 
@@ -153,6 +154,7 @@ async def serve_gateway(slots: list[int]) -> None:
     gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"))
     await gateway.start()
     await until(lambda: bool(scaler.readers))
+    settle_garbage()
     print(gateway.port, flush=True)
     await asyncio.Event().wait()
 

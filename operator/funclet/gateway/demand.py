@@ -66,7 +66,10 @@ class DemandReporter:
         """Report for ever."""
         while True:
             await self._sleep_until_due()
-            await self._report()
+            try:
+                await self._report()
+            except Exception:
+                log.exception("demand report failed")
 
     async def _sleep_until_due(self) -> None:
         while (delay := self._due - self._loop.time()) > 0:

@@ -13,6 +13,7 @@ from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.core.lambda_api import LambdaError, request_too_large, unknown_operation
+from funclet.core.messages import FeedMessage
 from funclet.core.revision import Revision
 from funclet.gateway.call import Call
 from funclet.gateway.client import ClientProtocol, Request
@@ -78,7 +79,7 @@ class Gateway:
         self._sweep()
         self._tasks = [
             self.loop.create_task(self._demand.run()),
-            self.loop.create_task(self._scaler.follow(self._book.apply)),
+            self.loop.create_task(self._scaler.follow(self._apply)),
         ]
         self._server = await self.loop.create_server(
             lambda: ClientProtocol(self), settings.host, settings.port, backlog=4096
@@ -95,6 +96,13 @@ class Gateway:
         namespace = key.partition("/")[0]
         self._accounts[account_id(namespace)] = namespace
         self._book.change_function(key, revision)
+
+    def _apply(self, message: FeedMessage) -> None:
+        """The feed's outermost line: one bad message must not end it."""
+        try:
+            self._book.apply(message)
+        except Exception:
+            log.exception("feed message not applied", extra={"type": message.type})
 
     def _drained(self, names: Iterable[str]) -> None:
         self._book.remove_all(names)
@@ -160,9 +168,9 @@ class Gateway:
 
     def _sweep(self) -> None:
         """Every quarter of a second: timeouts, and the date for the answers (RFC 9110, 6.6.1)."""
+        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self.loop.time()
         self.date_header = f"date: {formatdate(usegmt=True)}\r\n"
         self._dispatcher.sweep(now)
         for client in list(self.clients):
             client.sweep(now)
-        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
