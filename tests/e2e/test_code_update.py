@@ -39,15 +39,22 @@ def test_no_call_fails(world: World, deploy: Deployer) -> None:
     world.invoke(function)
     stop = threading.Event()
     callers = [Caller(world, function, stop) for _ in range(CALLERS)]
+    try:
+        for caller in callers:
+            caller.start()
+        eventually(lambda: all(len(caller.answers) >= 10 for caller in callers))
+        deploy.function(source(2), name=function)
+        eventually(lambda: all(newest(caller) == [2] * 20 for caller in callers), seconds=30)
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
     for caller in callers:
-        caller.start()
-    eventually(lambda: all(len(caller.answers) >= 10 for caller in callers))
-    deploy.function(source(2), name=function)
-    eventually(lambda: all([answer.payload for answer in caller.answers[-20:]] == [2] * 20 for caller in callers), 30)
-    stop.set()
-    for caller in callers:
-        caller.join()
         assert caller.error is None
         assert all(answer.function_error is None for answer in caller.answers)
         versions = [answer.payload for answer in caller.answers]
         assert versions == sorted(versions)
+
+
+def newest(caller: Caller) -> list[int]:
+    return [answer.payload for answer in caller.answers[-20:]]

@@ -57,35 +57,35 @@ class Steady(threading.Thread):
             self.statuses.append(self._world.post(self._function).status_code)
             time.sleep(0.01)
 
-    def stop(self) -> list[int]:
-        """The status codes of all calls."""
+    def __enter__(self) -> "Steady":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop_event.set()
         self.join()
-        return self.statuses
 
 
 def test_control_dies_and_nobody_notices(world: ClusterWorld, deploy: Deployer) -> None:
     function = deploy.function("def handler(event, context): return 1", scaling={"idleTimeoutSeconds": 60})
     world.invoke(function)
-    steady = Steady(world, function)
-    steady.start()
-    kill(world, "control")
-    later = deploy.function("def handler(event, context): return 2")
-    assert world.invoke(later).payload == 2
-    assert set(steady.stop()) == {200}
+    with Steady(world, function) as steady:
+        kill(world, "control")
+        later = deploy.function("def handler(event, context): return 2")
+        assert world.invoke(later).payload == 2
+    assert set(steady.statuses) == {200}
 
 
 def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: Deployer) -> None:
     source = "import uuid\nname = str(uuid.uuid4())\ndef handler(event, context): return name"
     function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
     instance = world.invoke(function).payload
-    steady = Steady(world, function)
-    steady.start()
-    kill(world, "scaler")
-    later = deploy.function("def handler(event, context): return 2")
-    assert world.invoke(later).payload == 2
-    wait_for(world, "scaler")
-    assert set(steady.stop()) == {200}
+    with Steady(world, function) as steady:
+        kill(world, "scaler")
+        later = deploy.function("def handler(event, context): return 2")
+        assert world.invoke(later).payload == 2
+        wait_for(world, "scaler")
+    assert set(steady.statuses) == {200}
     assert world.instances(function) == 1
     assert world.invoke(function).payload == instance
 
