@@ -153,6 +153,31 @@ async def test_a_package_that_comes_late_is_waited_for(world: World) -> None:
     await world.until_ready("r1")
 
 
+async def test_an_instance_that_nobody_needs_any_more_while_it_starts_is_given_up(tmp_path: Path) -> None:
+    agent, folders = tmp_path / "agent.py", tmp_path / "instances"
+    agent.write_text("import time\ntime.sleep(60)\n")
+    folders.mkdir()
+    backend = ProcessBackend(agent, root=folders)
+    async with running_scaler(tmp_path, pool_size=0, backend=backend) as world:
+        world.apply("hello", "r1", scaling={"idleTimeoutSeconds": 1})
+        await world.report("hello", queued=1)
+        async with asyncio.timeout(10):
+            while not list(folders.iterdir()):
+                await asyncio.sleep(0.01)
+            await world.report("hello", queued=0)
+            while list(folders.iterdir()):
+                await asyncio.sleep(0.01)
+    await backend.close()
+
+
+async def test_nonsense_is_refused(world: World) -> None:
+    async with world.session.post("/v1/demand", data="{") as answer:
+        assert answer.status == 400
+    async with world.session.get("/v1/instances") as answer:
+        assert answer.status == 400
+        assert "reporter" in (await answer.json())["message"]
+
+
 async def test_without_the_token_nothing_is_told(world: World) -> None:
     async with aiohttp.ClientSession() as stranger:
         for method, path in (("POST", "/v1/demand"), ("GET", "/v1/instances?reporter=x")):

@@ -213,6 +213,8 @@ class Fleet:
 
     def _start(self, instance: Instance, request: InstanceRequest, on_failed: Callable[[Instance], None]) -> None:
         def failed(_: str) -> None:
+            if instance.state is State.GONE:
+                return  # it was given up meanwhile: that is why
             # The answer may have been lost: it is deleted in case that it was made.
             self.remove(instance, "NotCreated")
             on_failed(instance)

@@ -228,13 +228,14 @@ class Reconciler:
 
     def _shrink(self, revision: Revision, policy: Policy, decision: ScaleDecision, current: list[Instance]) -> None:
         now = self._clock()
+        # One that is still starting when nobody needs it any more has been of no use since it was asked for.
         idle = [
             Idle(one.name, self.book.idle_seconds(revision.key, one.name, one.since, now))
             for one in current
-            if one.state is State.READY
+            if one.state is not State.SPECIALISING
         ]
         for name in plan_scale_in(policy, decision, len(current), idle):
-            self._fleet.drain(self._fleet.register.by_name[name], "Idle")
+            self._fleet.retire(self._fleet.register.by_name[name], "Idle")
 
     def _addressed(self, instance: Instance, observed: Observed) -> None:
         if observed.resize_refused and instance.state is State.READY and instance.function is not None:
