@@ -100,13 +100,7 @@ class FunctionPool(Generic[W]):
         usable = instance.address.revision == self.revision and instance.open
         if usable and self.waiting:
             return self.waiting.popitem(last=False)[0]
-        self.in_flight -= 1
-        slot.busy = False
-        instance.busy -= 1
-        if instance.busy == 0:
-            instance.idle_since = now
-            if instance.draining and not instance.gone:
-                self.drained.append(instance.address.name)
+        self._vacate(slot, now)
         if usable:
             self._free.append(slot)
         return None
@@ -122,15 +116,17 @@ class FunctionPool(Generic[W]):
         if instance.connect_failures >= CONNECT_FAILURES_LIMIT and not instance.broken:
             instance.broken = True
             self._rebuild_free()
-        self._give_back(slot, now)
+        self._vacate(slot, now)
+        if self._usable(instance):
+            self._free.insert(0, slot)
         if self._free:
             return self._take()
         self.waiting[waiter] = None
         self.waiting.move_to_end(waiter, last=False)
         return None
 
-    def _give_back(self, slot: Slot, now: float) -> None:
-        """Free a slot that did not work, as the last one to be tried again."""
+    def _vacate(self, slot: Slot, now: float) -> None:
+        """Nothing runs on this slot any more."""
         self.in_flight -= 1
         slot.busy = False
         instance = slot.instance
@@ -139,8 +135,6 @@ class FunctionPool(Generic[W]):
             instance.idle_since = now
             if instance.draining and not instance.gone:
                 self.drained.append(instance.address.name)
-        if self._usable(instance):
-            self._free.insert(0, slot)
 
     def add(self, address: InstanceAddress, now: float) -> list[Assignment[W]]:
         """An instance was announced. Announcing it again changes nothing."""
