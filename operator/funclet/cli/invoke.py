@@ -14,7 +14,9 @@ ENDPOINT = "http://127.0.0.1:8080"
 
 @click.command()
 @click.argument("name")
-@click.option("--payload", default="{}", show_default=True, help="The event as JSON; @FILE reads a file, - reads stdin.")
+@click.option(
+    "--payload", default="{}", show_default=True, help="The event as JSON; @FILE reads a file, - reads stdin."
+)
 @click.option("--endpoint", envvar="FUNCLET_ENDPOINT", default=ENDPOINT, show_default=True, help="The gateway's URL.")
 @click.option("--namespace", "-n", default=None, help="The function's namespace.")
 def invoke(name: str, payload: str, endpoint: str, namespace: str | None) -> None:
@@ -53,7 +55,9 @@ def show(response: httpx.Response) -> None:
     """The answer goes to standard output, all that is about it to standard error."""
     click.echo(response.text)
     if response.is_error:
-        click.secho(f"{response.status_code} {response.headers.get('x-amzn-errortype', '')}".rstrip(), fg="red", err=True)
+        click.secho(
+            f"{response.status_code} {response.headers.get('x-amzn-errortype', '')}".rstrip(), fg="red", err=True
+        )
         return
     headers = response.headers
     if "x-amz-function-error" in headers:

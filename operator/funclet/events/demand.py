@@ -29,6 +29,7 @@ class DemandLedger:
     def __init__(self) -> None:
         self._backlogs: dict[str, dict[str, int | None]] = {}
         self._unreported: set[str] = set()
+        self._drained: list[str] = []
         self.urgent = asyncio.Event()
         """A function has work after it had none."""
 
@@ -63,6 +64,19 @@ class DemandLedger:
         self.urgent.clear()
         return report
 
+    def let_go(self, instance: str) -> None:
+        """This draining instance is not used: the scaler waits for all that follow its feed to say so."""
+        self._drained.append(instance)
+
+    def take_drained(self) -> list[str]:
+        """The instances to name as drained now."""
+        drained, self._drained = self._drained, []
+        return drained
+
+    def return_drained(self, instances: list[str]) -> None:
+        """These were not delivered."""
+        self._drained += instances
+
     def return_report(self, functions: set[str]) -> None:
         """These were not delivered."""
         self._unreported |= functions
@@ -70,7 +84,7 @@ class DemandLedger:
     @property
     def changed(self) -> bool:
         """Whether the scaler's knowledge is old."""
-        return bool(self._unreported)
+        return bool(self._unreported or self._drained)
 
     def _note(self, function: str, before: int | None) -> None:
         now = self.backlog(function)
@@ -85,13 +99,14 @@ async def report_forever(ledger: DemandLedger, reporter: Reporter, name: str) ->
     """Reports at once on 0 → n, every 100 ms while anything changes, and every second as a sign of life."""
     reachable = True
     while True:
-        backlogs = ledger.take_report()
+        backlogs, drained = ledger.take_report(), ledger.take_drained()
         demand = {function: FunctionDemand(backlog=backlog) for function, backlog in backlogs.items()}
         try:
-            await reporter.report(DemandReport(reporter=name, functions=demand))
+            await reporter.report(DemandReport(reporter=name, functions=demand, drained=drained))
             reachable = _log_transition(reachable, now=True)
         except Unavailable:
             ledger.return_report(set(backlogs))
+            ledger.return_drained(drained)
             reachable = _log_transition(reachable, now=False)
         if reachable:
             await _wait(ledger)

@@ -12,6 +12,7 @@ from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
+from funclet.core.messages import Draining, FeedMessage
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
 from funclet.events.cancellation import cancel
@@ -54,7 +55,7 @@ class Events:
         """Follows the scaler's feed, reports, and runs what the catalog has."""
         self._running = True
         self._tasks = [
-            asyncio.create_task(self._scaler.follow(self._slots.apply), name="feed"),
+            asyncio.create_task(self._scaler.follow(self._apply), name="feed"),
             asyncio.create_task(report_forever(self._ledger, self._scaler, self._scaler.reporter), name="demand"),
         ]
         for key in list(self._catalog.triggers):
@@ -67,6 +68,12 @@ class Events:
             self._retire(key)
         await asyncio.gather(*self._retiring)
         await cancel(self._tasks)
+
+    def _apply(self, message: FeedMessage) -> None:
+        """The scaler's word. This role holds no connection to an instance, so it lets go of a draining one at once."""
+        self._slots.apply(message)
+        if isinstance(message, Draining):
+            self._ledger.let_go(message.instance)
 
     def _reconcile_function(self, function: str) -> None:
         for key in tuple(self._triggers_of.get(function, ())):

@@ -55,7 +55,7 @@ def find_agent() -> Path:
 
 
 async def run(settings: LocalSettings) -> None:
-    """Run until SIGINT or SIGTERM, then end everything in order. Raises FuncletError or OSError when it cannot start."""
+    """Run until SIGINT or SIGTERM, then end all in order. Raises FuncletError or OSError when it cannot start."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
