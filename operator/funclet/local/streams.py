@@ -1,4 +1,4 @@
-"""On a cluster a stream belongs to somebody else and must exist. Here nobody else is there, so missing ones are made."""
+"""On a cluster a stream belongs to somebody else and must exist. Here nobody else is: missing ones are made."""
 
 import asyncio
 
