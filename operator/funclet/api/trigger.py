@@ -76,7 +76,7 @@ class JetStreamSource(ApiModel):
     dead_letter_subject: NatsSubject | None = Field(
         default=None,
         description="Where a message goes after maximumReceives deliveries. A stream must hold this subject. "
-        "Absent: the message is given up, with an Event and a metric.",
+        "Absent: the message is given up, with a log line and a metric.",
     )
 
 
