@@ -35,6 +35,8 @@ EXAMPLE = ROOT / "examples" / "hello"
 STREAM = "ORDERS"
 WARM_CALLS = 200
 MESSAGES = 200
+BURST = 20
+BURST_PAUSE_SECONDS = 0.15
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
 TO_ZERO_SECONDS = 90.0
@@ -192,17 +194,21 @@ async def show_calls(house: House) -> None:
     console.print(f"[dim]$ curl {route}[/]\n{answer.text}")
 
 
-async def publish(house: House, client: Client) -> None:
-    """Fills the queue that both functions read."""
-    jetstream = client.jetstream()
+async def await_readers(jetstream: JetStreamContext) -> None:
+    """Returns when both functions read the queue."""
 
     async def is_read() -> bool:
         return await _find_consumers(jetstream) == len(FUNCTIONS)
 
     await until(is_read, START_SECONDS, f"nobody reads the stream {STREAM}")
-    for number in range(MESSAGES):
-        await jetstream.publish_async(f"orders.{number}", json.dumps({"name": f"order {number}"}).encode())
-    await jetstream.publish_async_completed()
+
+
+async def publish(jetstream: JetStreamContext) -> None:
+    """Fills the queue in bursts, so that the instances can be seen to follow."""
+    for first in range(0, MESSAGES, BURST):
+        for number in range(first, first + BURST):
+            await jetstream.publish(f"orders.{number}", json.dumps({"name": f"order {number}"}).encode())
+        await asyncio.sleep(BURST_PAUSE_SECONDS)
 
 
 async def _find_consumers(jetstream: JetStreamContext) -> int:
@@ -233,9 +239,10 @@ async def show_queue(house: House) -> None:
     console.rule(f"[bold]{MESSAGES} messages to the queue {STREAM}")
     client = await nats.connect(house.nats_url)
     try:
-        await publish(house, client)
+        await await_readers(client.jetstream())
+        publishing = asyncio.create_task(publish(client.jetstream()))
         peak = Peak()
-        await follow(house, client, peak)
+        await follow(house, client, peak, publishing)
     finally:
         await client.close()
     seen = ", ".join(f"{name} {count}" for name, count in peak.instances.items())
@@ -243,7 +250,7 @@ async def show_queue(house: House) -> None:
     expect(peak.instances["worker"] > 1, "the worker was not scaled out")
 
 
-async def follow(house: House, client: Client, peak: Peak) -> None:
+async def follow(house: House, client: Client, peak: Peak, publishing: asyncio.Task[None]) -> None:
     """The moving picture; lines where standard output is no terminal."""
     began = time.monotonic()
     last = ""
@@ -258,8 +265,8 @@ async def follow(house: House, client: Client, peak: Peak) -> None:
             elif (line := f"queue {left:4}   hello {now['hello']}   worker {now['worker']}") != last:
                 console.print(f"{seconds:5.1f} s   {line}")
                 last = line
-            if left == 0 and now["worker"] == 0 and peak.instances["worker"]:
-                return
+            if publishing.done() and left == 0 and now["worker"] == 0 and peak.instances["worker"]:
+                return publishing.result()
             expect(seconds < DRAIN_SECONDS, f"{left} messages and {now} instances after {DRAIN_SECONDS:.0f} s")
             await asyncio.sleep(0.1)
 
