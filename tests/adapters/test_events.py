@@ -244,3 +244,16 @@ async def test_reports_are_a_sign_of_life(house: House) -> None:
     seen = len(house.scaler.reports)
     await until(lambda: len(house.scaler.reports) >= seen + 2)
     assert {report.reporter for report in house.scaler.reports} == {"events-1"}
+
+
+async def test_a_stream_that_is_not_there_wants_nothing_until_it_is(house: House) -> None:
+    jetstream = house.nats.jetstream()
+    house.apply_function()
+    house.apply_trigger()
+    await house.publish("one")
+    await until(lambda: house.backlog() == 1)
+    await jetstream.delete_stream(house.stream)
+    await until(lambda: house.backlog() == 0)
+    await jetstream.add_stream(name=house.stream, subjects=[f"{house.stream}.>"])
+    await house.publish("two", "three", "four")
+    await until(lambda: house.backlog() == 2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from funclet.adapters.gateway_client import GatewayClient, Invocation
-from funclet.adapters.sources.jetstream import JetStreamQueue
+from funclet.adapters.sources.jetstream import STREAM_NOT_FOUND, JetStreamQueue
 from funclet.core.backoff import RECONNECTION
 from funclet.core.batching import Load, Policy, backlog_batches, batches_to_take, poll_seconds
 from funclet.core.sqs_event import Queue
@@ -91,15 +91,17 @@ class Runner:
 
     async def _run(self) -> None:
         while not self._halted:
+            backlog = None
             try:
                 await self._serve()
             except Unavailable as error:
                 self._note_failure(error)
+                backlog = 0 if error.reason == STREAM_NOT_FOUND else None  # what does not exist holds nothing
             except Exception:
                 log.exception("trigger failed", extra={"trigger": self.spec.trigger})
                 self._failures += 1
             if not self._halted:
-                self._report(None)
+                self._report(backlog)
             await asyncio.sleep(RECONNECTION.delay(self._failures))
 
     def _note_failure(self, error: Unavailable) -> None:

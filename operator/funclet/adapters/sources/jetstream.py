@@ -16,11 +16,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from funclet.adapters.jetstream import unavailable_when_unreachable
 from funclet.core.batching import Policy
 from funclet.core.sqs_event import MESSAGE_ID_HEADER, Message
 from funclet.errors import Unavailable
+
+STREAM_NOT_FOUND = "StreamNotFound"
 
 ANSWER_TIMEOUT_SECONDS = 5.0
 """For what the server answers from memory; also how long a fetch waits beyond its own window."""
@@ -47,7 +50,10 @@ class JetStreamQueue:
 
     @classmethod
     async def open(cls, client: Client, stream: str, consumer: str, subject: str, policy: Policy) -> Self:
-        """Makes the consumer, or brings the one that is there to this policy. Unavailable when there is no stream."""
+        """Makes the consumer, or brings the one that is there to this policy.
+
+        Unavailable, with the reason StreamNotFound when there is no such stream.
+        """
         jetstream = client.jetstream(timeout=ANSWER_TIMEOUT_SECONDS)
         config = ConsumerConfig(
             name=consumer,
@@ -60,7 +66,11 @@ class JetStreamQueue:
             max_ack_pending=policy.max_ack_pending,
         )
         with unavailable_when_unreachable():
-            info = await jetstream.stream_info(stream)
+            try:
+                info = await jetstream.stream_info(stream)
+            except NotFoundError as error:
+                message = f"the stream {stream} does not exist: make it, and its messages reach the function"
+                raise Unavailable(message, reason=STREAM_NOT_FOUND) from error
             await jetstream.add_consumer(stream, config)
         wake_subjects = [subject] if subject != ">" else list(info.config.subjects or [])
         return cls(client, stream, consumer, wake_subjects)
