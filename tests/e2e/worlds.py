@@ -154,7 +154,9 @@ class World(ABC):
     def post(self, function: str, payload: Any = None) -> httpx.Response:
         """The same as plain HTTP, for tests that look at status codes."""
         return httpx.post(
-            f"{self.endpoint}/2015-03-31/functions/{function}/invocations", json=payload or {}, timeout=100
+            f"{self.endpoint}/2015-03-31/functions/{function}/invocations",
+            json=payload or {},
+            timeout=httpx.Timeout(100, connect=2),  # the address of a pod that has just died swallows connections
         )
 
     def wait_ready(self, kind: str, name: str, seconds: float = READY_SECONDS) -> None:
