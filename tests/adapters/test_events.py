@@ -257,3 +257,9 @@ async def test_a_stream_that_is_not_there_wants_nothing_until_it_is(house: House
     await jetstream.add_stream(name=house.stream, subjects=[f"{house.stream}.>"])
     await house.publish("two", "three", "four")
     await until(lambda: house.backlog() == 2)
+
+
+async def test_a_draining_instance_is_let_go_at_once(house: House) -> None:
+    house.scaler.tell(Snapshot(instances=[house.instance()]))
+    house.scaler.tell(Draining(instance="r1-1"))
+    await until(lambda: any("r1-1" in report.drained for report in house.scaler.reports))

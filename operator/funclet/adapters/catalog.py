@@ -11,6 +11,7 @@ from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources
 from funclet.api.function import Function
 from funclet.api.trigger import Trigger
 from funclet.core.revision import Revision, find_revision
+from funclet.core.validation import describe
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Catalog:
             try:
                 observe(event)
             except ValidationError as error:
-                logger.warning("resource not understood", extra={"kind": kind, "key": event.key, "error": str(error)})
+                logger.warning("resource not understood", extra={"kind": kind, "key": event.key, "error": describe(error)})
 
     def _observe_function(self, event: ResourceEvent) -> None:
         revision = None if event.type is DELETED else read_revision(event.object)
