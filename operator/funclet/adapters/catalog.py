@@ -57,7 +57,9 @@ class Catalog:
             try:
                 observe(event)
             except ValidationError as error:
-                logger.warning("resource not understood", extra={"kind": kind, "key": event.key, "error": describe(error)})
+                logger.warning(
+                    "resource not understood", extra={"kind": kind, "key": event.key, "error": describe(error)}
+                )
 
     def _observe_function(self, event: ResourceEvent) -> None:
         revision = None if event.type is DELETED else read_revision(event.object)

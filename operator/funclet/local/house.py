@@ -119,6 +119,7 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     health = HealthServer(0, host=HOST)
     await _start(house, health.start, health.stop)
 
+    _in_background(house, report.follow_refusals(resources))
     _in_background(house, catalog.run())
     for kind in FOLLOWED_KINDS:
         _in_background(house, reconciler.follow(kind))

@@ -2,11 +2,13 @@
 
 import shutil
 import sys
+from typing import Any
 
 import click
 
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.processes import find_interpreter
+from funclet.adapters.resources import Resources
 from funclet.api.trigger import Trigger
 from funclet.core.revision import Revision
 
@@ -37,6 +39,15 @@ class Report:
         catalog.on_function(self._function_changed)
         catalog.on_trigger(self._trigger_changed)
 
+    async def follow_refusals(self, resources: Resources) -> None:
+        """Tell of every Function whose newest spec callers do not get, for ever."""
+        told: dict[str, str] = {}
+        async for event in resources.watch("Function"):
+            problem = find_refusal(event.object)
+            if problem and told.get(event.key) != problem:
+                self._say(f"Function {event.key} is not ready: {problem}", "red")
+            told[event.key] = problem
+
     def _function_changed(self, key: str, revision: Revision | None) -> None:
         if revision is None:
             self._say(f"Function {key} is gone", "yellow")
@@ -58,3 +69,11 @@ class Report:
 
     def _say(self, text: str, colour: str | None) -> None:
         click.echo(click.style(text, fg=colour) if self._colour and colour else text, err=True)
+
+
+def find_refusal(function: dict[str, Any]) -> str:
+    """Reason and message of the condition Ready where it does not hold; empty where it does or nothing is known."""
+    for condition in function.get("status", {}).get("conditions", []):
+        if condition["type"] == "Ready" and condition["status"] == "False":
+            return f"{condition['reason']}: {condition['message']}"
+    return ""

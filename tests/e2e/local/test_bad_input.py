@@ -36,3 +36,17 @@ def test_a_wrong_change_leaves_the_function_serving(world: LocalWorld, deploy: D
     deploy.function("def handler(event, context): return 2", name=function, timeout=0)
     eventually(lambda: any(f"Function/{function}" in line and "timeout" in line for line in world.said))
     assert world.invoke(function).payload == 1
+
+
+def test_code_without_the_handler_is_reported_with_what_to_do(world: LocalWorld) -> None:
+    file = world.folder / "no-handler.yaml"
+    file.write_text(
+        WRONG_FIELD.replace("  memorySize: 64\n", "").replace('{inline: "', '{files: {main.py: "').replace('"}', '"}}')
+    )
+    eventually(
+        lambda: any(
+            "Function default/wrong is not ready: InvalidCode" in line and "needs index.py" in line
+            for line in world.said
+        )
+    )
+    file.unlink()
