@@ -19,17 +19,12 @@ OF_THE_PROCESS = {"host", "reporter"}
 SECRETS = {"FUNCLET_INTERNAL_TOKEN": "t" * 48, "FUNCLET_INSTANCE_SECRET": "s" * 48}
 
 
-def settings_module(role: str) -> Any:
-    return importlib.import_module(f"funclet.{role}.settings")
-
-
 def settings_model(role: str) -> Any:
-    return getattr(settings_module(role), f"{role.capitalize()}Settings")
+    return getattr(importlib.import_module(f"funclet.{role}.settings"), f"{role.capitalize()}Settings")
 
 
 def read_settings(role: str, given: dict[str, str]) -> Any:
-    read = getattr(settings_model(role), "from_environment", None) or settings_module(role).read_settings
-    return read(given)
+    return settings_model(role).from_environment(given)
 
 
 def environment(objects: list[dict[str, Any]], role: str) -> dict[str, str]:

@@ -9,12 +9,11 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from funclet.adapters.kube_access import Access, cluster_access, kubeconfig_access
+from funclet.adapters.kube_access import Access, cluster_access
 from funclet.adapters.resources import (
     DELETED,
     SYNCED,
@@ -64,11 +63,6 @@ class KubeResources:
     def in_cluster(cls, namespace: str | None = None) -> Self:
         """With the service account of this pod."""
         return cls(cluster_access(), namespace)
-
-    @classmethod
-    def from_kubeconfig(cls, path: str | Path, namespace: str | None = None) -> Self:
-        """With the current context of a kubeconfig file."""
-        return cls(kubeconfig_access(path), namespace)
 
     async def close(self) -> None:
         """Close all connections; watches end with an error of theirs."""

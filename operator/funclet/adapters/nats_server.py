@@ -2,21 +2,18 @@
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from funclet.adapters.parentage import be_terminated_with_parent
 from funclet.errors import Unavailable
 
 START_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.01
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the kernel sends the child this signal when its parent ends, however it ends."""
 
 
 class NatsServer:
@@ -41,7 +38,7 @@ class NatsServer:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=be_terminated_with_parent,
             )
             try:
                 async with asyncio.timeout(START_TIMEOUT_SECONDS):
@@ -97,10 +94,3 @@ def _find_port(ports_dir: Path) -> int | None:
         with contextlib.suppress(ValueError, KeyError, IndexError):  # written by half
             return int(json.loads(file.read_text())["nats"][0].rpartition(":")[2])
     return None
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _end_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

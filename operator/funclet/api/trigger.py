@@ -102,11 +102,6 @@ class TriggerSpec(ApiModel):
             raise ValueError(f"spec must have exactly one of http, jetstream, not {given}")
         return self
 
-    @property
-    def source_kind(self) -> str:
-        """The name of the one source that is set."""
-        return next(name for name in SOURCES if getattr(self, name) is not None)
-
 
 class TriggerStatus(ApiModel):
     """What control found.

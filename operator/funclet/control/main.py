@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from funclet.adapters.kube import KubeResources
 from funclet.adapters.packages import PackageStore
 from funclet.control.operator import run_kopf
 from funclet.control.role import Control
-from funclet.control.settings import ControlSettings, read_settings
+from funclet.control.settings import ControlSettings
 from funclet.errors import Unavailable
 
 Answer = TypeVar("Answer")
@@ -53,7 +52,7 @@ class LazyPackages:
 
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
-    settings = read_settings(os.environ)
+    settings = ControlSettings.from_environment()
     logs.configure("control", settings.log_level)
     logging.getLogger("kopf").setLevel(logging.WARNING)  # a line for each event otherwise, with all of its settings
     asyncio.run(run(settings))

@@ -58,10 +58,6 @@ class DemandBook:
             reporter.words[key] = _Word(demand, now)
             self._spoken_of.setdefault(key, set()).add(report.reporter)
 
-    def hear(self, reporter: str, now: float) -> None:
-        """A sign of life."""
-        self._reporters.setdefault(reporter, _Reporter(now)).heard_at = now
-
     def forget_silent(self, now: float) -> list[str]:
         """Drop reporters that have been silent for too long; returns the functions they spoke of."""
         silent = [name for name, r in self._reporters.items() if now - r.heard_at > FORGOTTEN_AFTER_SECONDS]
@@ -103,10 +99,6 @@ class DemandBook:
             if use is not None:
                 idle = min(idle, use.idle_seconds + now - word.at)
         return idle
-
-    def is_known(self, reporter: str) -> bool:
-        """Whether this reporter has given a sign of life that still counts."""
-        return reporter in self._reporters
 
     @property
     def functions(self) -> Iterable[str]:

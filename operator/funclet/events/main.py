@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import uuid
 
@@ -16,12 +15,12 @@ from funclet.adapters.jetstream import connect
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.events.role import Events
-from funclet.events.settings import EventsSettings, read_settings
+from funclet.events.settings import EventsSettings
 
 
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
-    settings = read_settings(os.environ)
+    settings = EventsSettings.from_environment()
     logs.configure("events", settings.log_level)
     uvloop.run(serve(settings))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 import socket
 
@@ -14,7 +13,7 @@ from funclet.adapters.health import HealthServer, registry_text
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.gateway.role import Gateway
-from funclet.gateway.settings import GatewaySettings, read_settings
+from funclet.gateway.settings import GatewaySettings
 
 
 def settle_garbage() -> None:
@@ -49,6 +48,6 @@ async def run(settings: GatewaySettings) -> None:
 
 def main() -> None:
     """Read the environment and run."""
-    settings = read_settings(os.environ)
+    settings = GatewaySettings.from_environment()
     logs.configure("gateway", settings.log_level)
     uvloop.run(run(settings))

@@ -22,7 +22,7 @@ from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
-from funclet.control.reconciler import FOLLOWED_KINDS, Reconciler
+from funclet.control.reconciler import Reconciler
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
 from funclet.gateway.role import Gateway
@@ -121,9 +121,7 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
 
     _in_background(house, report.follow_refusals(resources))
     _in_background(house, catalog.run())
-    for kind in FOLLOWED_KINDS:
-        _in_background(house, reconciler.follow(kind))
-    _in_background(house, reconciler.run())
+    _in_background(house, reconciler.follow_all())
     await catalog.synced()
     print(f"Funclet is listening on {url}", flush=True)
     print(f"JetStream is at {nats_url}", flush=True)

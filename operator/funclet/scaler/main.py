@@ -26,7 +26,7 @@ def main() -> None:
 
 
 async def _run(settings: ScalerSettings) -> None:
-    access, namespace = _access(), settings.watch_namespace or None
+    access, namespace = _access(), settings.watch_namespace
     resources = KubeResources(access, namespace)
     connection = await connect(settings.nats_url)
     backend = PodBackend(access, settings.runtime_images, settings.image_pull_policy, namespace)

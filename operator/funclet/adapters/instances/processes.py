@@ -5,7 +5,6 @@ An instance dies with this process (PR_SET_PDEATHSIG on Linux) and leaves no fol
 
 import asyncio
 import contextlib
-import ctypes
 import functools
 import os
 import re
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
+from funclet.adapters.parentage import be_killed_with_parent
 from funclet.core.instances import InstanceRequest
 from funclet.errors import Unavailable
 
@@ -32,9 +32,6 @@ LINE_LIMIT_BYTES = 256 * 1024
 """Lambda cuts log lines there as well (CloudWatch Logs: 256 KB an event)."""
 
 OnLog = Callable[[str, str], None]
-
-_PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 @functools.cache
@@ -168,7 +165,7 @@ class ProcessBackend:
             stderr=STDOUT,
             pass_fds=(ready_fd,),
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=be_killed_with_parent,
         )
 
     async def _await_port(self, name: str, running: _Running, ready: "_Reader") -> None:
@@ -265,12 +262,6 @@ def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
     }
-
-
-def _die_with_parent() -> None:
-    """Runs in the child between fork and exec: whatever ends this process ends the instance."""
-    if _prctl is not None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill_group(pid: int) -> None:
