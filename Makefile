@@ -66,9 +66,15 @@ test: ## Everything: check, verify, local tests, and the tests on a real Kuberne
 	$(MAKE) test-cluster || { $(MAKE) cluster-down; exit 1; }
 	$(MAKE) cluster-down
 
+build/bench-venv/installed: requirements-bench.lock build/tools/bin/uv
+	@echo "Installing the peers of the benchmarks into build/bench-venv"
+	@test -x build/bench-venv/bin/python || build/tools/bin/uv venv --quiet --python $(BIN)/python build/bench-venv
+	@build/tools/bin/uv pip sync --quiet --python build/bench-venv/bin/python --require-hashes requirements-bench.lock
+	@touch $@
+
 .PHONY: bench
-bench: setup ## Print the figures of the warm path, their budgets, and what they were measured against
-	@status=0; for figure in instance_cpu gateway_cpu; do $(BIN)/python -m benchmarks.$$figure || status=1; done; exit $$status
+bench: setup build/bench-venv/installed ## Measure every figure beside its budget and its peers; ONLY=name for some of them
+	@$(BIN)/python -m benchmarks $(ONLY) $(if $(UNDER),--under "$(UNDER)")
 
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes on this machine and write build/kubeconfig
@@ -92,6 +98,8 @@ lock: build/tools/bin/uv ## Choose the newest allowed versions of all dependenci
 		pyproject.toml -o requirements.lock
 	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
 		--extra dev pyproject.toml -o requirements-dev.lock
+	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
+		--group bench -o requirements-bench.lock
 
 .PHONY: clean
 clean: ## Remove what was built in this checkout

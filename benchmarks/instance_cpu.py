@@ -1,52 +1,110 @@
 """CPU of an instance per warm invocation of a trivial handler: handler process and agent together, from /proc.
 
-Beside it, on the same machine in the same run: a minimal loop, which receives the same request, loads its JSON, calls
-the same handler and sends an answer, with no check, log, deadline or context.
+Beside it, with the same request and handler: the usual Flask-based functions framework; AWS's own runtime client, with
+a Runtime API that always has the next invocation ready; and a minimal loop, which loads the JSON, calls the handler
+and sends the answer, with no check, log, deadline or context.
 
-Run: python -m benchmarks.instance_cpu [N]
+Run: python -m benchmarks.instance_cpu [CALLS]
 """
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.runtime.agent_client import INVOKE_TOKEN, REQUEST_ID, Agent, handler_pid
 
+from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.peers import functions_framework, runtime_interface_client
+from benchmarks.processes import cpu_seconds, running
+from benchmarks.report import beside_text, value_text
+from benchmarks.warm_path import REQUEST, cpu_us_per_call
+
+if TYPE_CHECKING:
+    import subprocess
+
+CALLS = 20_000
+PEER_CALLS = 4000
 HANDLER = "def lambda_handler(event, context):\n    return {'statusCode': 200, 'body': 'Hello, ' + event['name']}\n"
 BODY = json.dumps({"name": "World"}).encode()
-REQUEST = (
+INVOKE = (
     f"POST /invoke HTTP/1.1\r\nx-funclet-token: {INVOKE_TOKEN}\r\nlambda-runtime-aws-request-id: {REQUEST_ID}\r\n"
     "lambda-runtime-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\r\n"
     f"content-length: {len(BODY)}\r\n\r\n"
 ).encode() + BODY
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far, to the nanosecond."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+def measure(calls: int = CALLS) -> Figure:
+    """The instance beside all of them."""
+    framework, client, minimal = measure_framework(), measure_runtime_client(), measure_minimal(calls)
+    peers = [
+        Peer("Flask functions-framework", framework),
+        Peer("AWS's awslambdaric", client),
+        Peer("minimal Python loop", minimal),
+        Peer("Fission 1.27 Python environment", 149, source="measured earlier on such a machine"),
+    ]
+    return Figure("instance_cpu_us", measure_instance(calls), "µs", Budget(20), peers)
 
 
-def call(port: int, count: int) -> None:
-    """`count` invocations, one after the other, on one connection."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(count):
-            connection.sendall(REQUEST)
-            if b"Hello, World" not in connection.recv(65536):
-                raise SystemExit("a wrong answer")
+def measure_instance(calls: int) -> float:
+    """Agent and handler process."""
+    with specialised_agent() as agent:
+        pids = [agent.process.pid, handler_pid(agent)]
+        return cpu_us_per_call(lambda: sum(map(cpu_seconds, pids)), agent.slots[0], calls, 1, INVOKE)
 
 
-def measure(port: int, pids: list[int], count: int) -> float:
-    """Microseconds of CPU an invocation, warm."""
-    call(port, 2000)
-    before = sum(map(cpu_seconds, pids))
-    call(port, count)
-    return (sum(map(cpu_seconds, pids)) - before) / count * 1e6
+@contextlib.contextmanager
+def specialised_agent() -> Iterator[Agent]:
+    """A real agent whose trivial handler is initialised."""
+    with tempfile.TemporaryDirectory() as folder, Agent(Path(folder)) as agent:
+        agent.specialise(HANDLER)
+        agent.invoke({"name": "World"})
+        yield agent
+
+
+def measure_framework() -> float:
+    """gunicorn's processes."""
+    with functions_framework() as child:
+        return cpu_us_per_call(lambda: child.cpu_seconds, child.port, PEER_CALLS, 1, REQUEST)
+
+
+def measure_runtime_client() -> float:
+    """The runtime client's process."""
+    with running(sys.executable, "-m", "benchmarks.servers", "runtime_api") as api:
+        assert api.stdout is not None
+        with runtime_interface_client(int(api.stdout.readline())) as child:
+            thousands_done(api, 2)
+            before = child.cpu_seconds
+            thousands_done(api, PEER_CALLS // 1000)
+            return (child.cpu_seconds - before) / PEER_CALLS * 1e6
+
+
+def thousands_done(api: "subprocess.Popen[str]", count: int) -> None:
+    """Waits until the Runtime API has had so many thousand responses more."""
+    assert api.stdout is not None
+    for _ in range(count):
+        if not api.stdout.readline():
+            raise RuntimeError("the Runtime API ended")
+
+
+def measure_minimal(calls: int) -> float:
+    """The minimal loop in a process of its own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    pid = os.fork()
+    if pid == 0:
+        minimal_loop(listener)
+    try:
+        return cpu_us_per_call(lambda: cpu_seconds(pid), listener.getsockname()[1], calls, 1, INVOKE)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        listener.close()
 
 
 def minimal_loop(listener: socket.socket) -> None:
@@ -62,32 +120,7 @@ def minimal_loop(listener: socket.socket) -> None:
             connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
 
 
-def measure_minimal(count: int) -> float:
-    """The minimal loop in a process of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    pid = os.fork()
-    if pid == 0:
-        minimal_loop(listener)
-    try:
-        return measure(listener.getsockname()[1], [pid], count)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def main() -> None:
-    """Print both figures and their ratio."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    minimal = measure_minimal(count)
-    with tempfile.TemporaryDirectory() as folder, Agent(Path(folder)) as agent:
-        agent.specialise(HANDLER)
-        agent.invoke({"name": "World"})
-        started = time.monotonic()
-        own = measure(agent.slots[0], [agent.process.pid, handler_pid(agent)], count)
-        elapsed = time.monotonic() - started
-    print(f"instance: {own:.1f} us of CPU per warm invocation (budget 20 us; {count} calls in {elapsed:.1f} s)")
-    print(f"minimal loop, same request and handler: {minimal:.1f} us; ratio {own / minimal:.2f}")
-
-
 if __name__ == "__main__":
-    main()
+    figure = measure(int(sys.argv[1]) if len(sys.argv) > 1 else CALLS)
+    print(f"instance: {value_text(figure)} of CPU per warm invocation; {beside_text(figure)}")
+    sys.exit(not figure.is_within)

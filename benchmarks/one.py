@@ -1,0 +1,54 @@
+"""Runs one benchmark in a process of its own, so that none disturbs the next: python -m benchmarks.one NAME FILE."""
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.figure import Benchmark, Figure, Unmeasured, to_json
+from benchmarks.suite import chosen
+
+
+def run(benchmark: Benchmark) -> list[Figure]:
+    """Its figures; without a value where it failed, and why."""
+    try:
+        measured = within(benchmark.limit_seconds, benchmark)
+    except Unmeasured as error:
+        return unmeasured(benchmark, str(error))
+    except Exception as error:
+        logging.exception("%s failed", benchmark.name)
+        return unmeasured(benchmark, f"failed: {type(error).__name__}: {error}")
+    return measured
+
+
+def within(seconds: int, benchmark: Benchmark) -> list[Figure]:
+    """Measures; an exception at the deadline lets the benchmark clean up after itself."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise Unmeasured(f"took more than {seconds} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        measured = benchmark.measure()
+    finally:
+        signal.alarm(0)
+    return list(measured) if isinstance(measured, Sequence) else [measured]
+
+
+def unmeasured(benchmark: Benchmark, why: str) -> list[Figure]:
+    """The figures that there should have been."""
+    return [Figure(name, None, "", why=why) for name in benchmark.figures]
+
+
+def main(name: str, file: str) -> None:
+    """Measure and write."""
+    [benchmark] = chosen(name)
+    Path(file).write_text(json.dumps([to_json(figure) for figure in run(benchmark)]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

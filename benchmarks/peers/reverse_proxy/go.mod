@@ -1,0 +1,3 @@
+module funclet.dev/benchmarks/reverse_proxy
+
+go 1.24

@@ -1,0 +1,181 @@
+"""The servers of the benchmarks on loopback, each a process: python -m benchmarks.servers NAME …
+
+    slots COUNT              instances' slots that answer at once
+    bare PORT…               the least that a proxy in Python does
+    gateway TOKEN PORT…      Funclet's gateway, with one function whose instances have these slots
+    runtime_api              AWS's Runtime API, which has an invocation ready at once, always
+
+Each prints its ports.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import httptools
+import uvloop
+
+from benchmarks.warm_path import Incoming
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\nx-funclet-duration-us: 41\r\n"
+    b"x-funclet-max-memory-mib: 12\r\n\r\n" + b'"Hello, World!"'
+)
+
+NEXT = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+    b"Lambda-Runtime-Aws-Request-Id: 8f507cfc-8697-4697-b07a-ac58fc914c95\r\n"
+    b"Lambda-Runtime-Deadline-Ms: 4102444800000\r\n"
+    b"Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:hello\r\n"
+    b"Lambda-Runtime-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\r\n"
+    b'content-length: 17\r\n\r\n{"name": "World"}'
+)
+
+
+class Slot(Incoming):
+    """Answers each request at once."""
+
+    def received(self, message: bytes) -> None:
+        self.transport.write(ANSWER)
+
+
+async def serve_slots(count: str) -> None:
+    """The instances' process."""
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(Slot, "127.0.0.1", 0) for _ in range(int(count))]
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    await asyncio.Event().wait()
+
+
+class Upstream(asyncio.Protocol):
+    """The bare proxy's kept-alive connection."""
+
+    client: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.body = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        body, self.body = self.body, b""
+        free.append(self)
+        self.client.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
+
+
+free: list[Upstream] = []
+
+
+class BareProxy(asyncio.Protocol):
+    """Parse, pass on, parse, pass back."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.parser = httptools.HttpRequestParser(self)
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        body, self.body, self.headers = self.body, b"", []
+        upstream = free.pop()
+        upstream.client = self.transport
+        upstream.transport.write(b"POST /invoke HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+
+async def serve_bare(*slots: str) -> None:
+    """The bare proxy's process."""
+    loop = asyncio.get_running_loop()
+    for port in slots:
+        _, upstream = await loop.create_connection(Upstream, "127.0.0.1", int(port))
+        free.append(upstream)
+    server = await loop.create_server(BareProxy, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+
+async def serve_gateway(token: str, *slots: str) -> None:
+    """The gateway as `python -m funclet gateway` runs it; a test's scaler tells it of the instances."""
+    from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
+
+    from funclet.adapters.scaler_client import ScalerClient
+    from funclet.core.messages import InstanceAddress
+    from funclet.gateway.main import settle_garbage
+    from funclet.gateway.role import Gateway
+    from funclet.gateway.settings import GatewaySettings
+
+    scaler = Scaler()
+    await scaler.start()
+    scaler.instances += [
+        InstanceAddress(
+            name=f"i{port}", function="default/hello", revision="r1", host="127.0.0.1", slots=[int(port)], token=token
+        )
+        for port in slots
+    ]
+    catalog = Catalog()
+    catalog.put(make_revision())
+    url = f"http://127.0.0.1:{scaler.port}"
+    settings = GatewaySettings(internal_token="internal", scaler_url=url, port=0, host="127.0.0.1")
+    gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"))
+    await gateway.start()
+    await until(lambda: bool(scaler.readers))
+    settle_garbage()
+    print(gateway.port, flush=True)
+    await asyncio.Event().wait()
+
+
+class RuntimeApi(Incoming):
+    """`next` and `response`; prints a line with each 1,000th response.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    """
+
+    count = 0
+
+    def received(self, message: bytes) -> None:
+        if message.startswith(b"GET /2018-06-01/runtime/invocation/next "):
+            self.transport.write(NEXT)
+        elif message.startswith(b"POST /2018-06-01/runtime/invocation/") and b"Hello, World" in message:
+            self.transport.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+            RuntimeApi.count += 1
+            if RuntimeApi.count % 1000 == 0:
+                print(RuntimeApi.count, flush=True)
+        else:
+            sys.exit(f"not expected: {message!r}")
+
+
+async def serve_runtime_api() -> None:
+    """The Runtime API's process."""
+    server = await asyncio.get_running_loop().create_server(RuntimeApi, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+
+SERVERS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "runtime_api": serve_runtime_api,
+    "slots": serve_slots,
+    "bare": serve_bare,
+    "gateway": serve_gateway,
+}
+
+if __name__ == "__main__":
+    uvloop.run(SERVERS[sys.argv[1]](*sys.argv[2:]))
