@@ -7,6 +7,8 @@ from pathlib import Path
 
 import botocore
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from funclet.core import lambda_api
 from funclet.core.arn import account_id, function_arn
@@ -116,6 +118,26 @@ def test_what_is_not_json_does_not(payload: bytes) -> None:
     error = lambda_api.check_payload(payload)
     assert error is not None
     assert error.error_type == "InvalidRequestContentException"
+
+
+TEXTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+).map(lambda value: json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+@given(TEXTS, st.integers(0, 40), st.binary(max_size=2))
+@example(b'"\\ud800"', 0, b"")
+@example('{"a": 1}'.encode("utf-16"), 0, b"")
+@example(b'{"a": "\xff"}', 0, b"")
+def test_payloads_are_judged_as_the_standard_library_judges(text: bytes, place: int, damage: bytes) -> None:
+    payload = text[:place] + damage + text[place + len(damage) :]
+    try:
+        json.loads(payload or b"{}")
+        valid = True
+    except ValueError:
+        valid = False
+    assert (lambda_api.check_payload(payload) is None) is valid
 
 
 def test_a_client_context_becomes_one_line_of_ascii() -> None:
