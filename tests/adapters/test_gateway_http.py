@@ -54,6 +54,16 @@ async def test_a_trigger_gets_the_event_and_answers_as_the_function_says(world: 
     assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
 
 
+async def test_headers_of_one_name_are_joined_and_trailers_left_out(world: World) -> None:
+    fields = b"Cookie: c=3\r\nX-Word: a\r\ncookie: d=4\r\nx-word: b\r\ntransfer-encoding: chunked\r\nconnection: close"
+    answer = await world.raw(
+        b"POST /hello/x HTTP/1.1\r\nhost: h\r\n" + fields + b"\r\n\r\n2\r\n{}\r\n0\r\nX-Word: c\r\n\r\n"
+    )
+    event = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert event["cookies"] == ["c=3", "d=4"]
+    assert event["headers"]["x-word"] == "a,b"
+
+
 async def test_what_no_route_takes_is_404(world: World) -> None:
     answer = await world.http.get("/nobody")
     assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})

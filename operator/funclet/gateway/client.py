@@ -33,17 +33,15 @@ BODILESS = frozenset((204, 304))
 class Request:
     """One request, complete."""
 
-    __slots__ = ("body", "call", "client", "fields", "headers", "keep_alive", "method", "url")
+    __slots__ = ("body", "call", "client", "fields", "keep_alive", "method", "url")
 
     def __init__(self, client: "ClientProtocol") -> None:
         self.client = client
         self.call: Call | None = None
         """The invocation that it has become, until it is answered."""
         self.url = b""
-        self.headers: list[tuple[bytes, ...]] = []
-        """Name and value, as received and in their order."""
         self.fields: dict[bytes, bytes] = {}
-        """By name in lower case; the last one of several."""
+        """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
         self.body = b""
         self.method = b""
         self.keep_alive = True
@@ -51,7 +49,7 @@ class Request:
 
 def _head_bytes(request: Request) -> int:
     """What its head takes, without the delimiters."""
-    return len(request.url) + sum(len(name) + len(value) for name, value in request.headers)
+    return len(request.url) + sum(len(name) + len(value) for name, value in request.fields.items())
 
 
 class Owner(Protocol):
@@ -60,6 +58,8 @@ class Owner(Protocol):
     date_header: str
     clients: "set[ClientProtocol]"
     loop: asyncio.AbstractEventLoop
+    now: float
+    """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
     stopping: bool
 
     def handle(self, request: Request) -> None:
@@ -79,8 +79,8 @@ class ClientProtocol(asyncio.Protocol):
     """One connection of a caller."""
 
     __slots__ = (
-        "_body", "_body_size", "_current", "_deadline", "_fault", "_head_size", "_in_head", "_lingering", "_loop",
-        "_owner", "_parser", "_paused", "_queue", "_request", "_transport", "_writable", "source_ip",
+        "_body", "_body_size", "_current", "_deadline", "_fault", "_fields", "_head_size", "_in_head", "_lingering",
+        "_loop", "_owner", "_parser", "_paused", "_queue", "_request", "_transport", "_writable", "source_ip",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -89,6 +89,7 @@ class ClientProtocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._request = Request(self)
+        self._fields = self._request.fields
         self._current: Request | None = None
         self._queue: deque[Request] = deque()
         self._body: list[bytes] = []
@@ -107,7 +108,7 @@ class ClientProtocol(asyncio.Protocol):
         """A caller has connected."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         self.source_ip = (transport.get_extra_info("peername") or ("",))[0]
-        self._deadline = self._loop.time() + HEAD_TIMEOUT_SECONDS
+        self._deadline = self._owner.now + HEAD_TIMEOUT_SECONDS
         self._owner.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -155,28 +156,35 @@ class ClientProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self._request = Request(self)
+        self._request = request = Request(self)
+        self._fields = request.fields
         self._body = []
         self._in_head = True
-        self._deadline = self._loop.time() + HEAD_TIMEOUT_SECONDS
+        self._deadline = self._owner.now + HEAD_TIMEOUT_SECONDS
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
         self._request.url += url
 
-    def on_header(self, *name_and_value: bytes) -> None:
-        """One header."""
-        self._request.headers.append(name_and_value)
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer, which goes nowhere."""
+        name = name.lower()
+        fields = self._fields
+        if name in fields:
+            value = fields[name] + (b"; " if name == b"cookie" else b",") + value
+        fields[name] = value
 
     def on_headers_complete(self) -> None:
         """Refuse what is too large before it is read."""
         self._in_head = False
-        request = self._request
-        request.method = self._parser.get_method()
-        request.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
+        request, parser, fields = self._request, self._parser, self._fields
+        self._fields = {}
+        request.method = parser.get_method()
+        request.keep_alive = parser.should_keep_alive() and (
+            b"connection" not in fields or parser.get_http_version() == "1.1"
+        )
         if request.method == b"CONNECT":
             self._fault = self._fault or message_answer(400, "Bad Request")
-        request.fields = fields = {name.lower(): value for name, value in request.headers}
         if self._head_size > HEAD_LIMIT_BYTES and _head_bytes(request) > HEAD_LIMIT_BYTES:
             self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
         self._body_size = 0
@@ -197,7 +205,7 @@ class ClientProtocol(asyncio.Protocol):
             return
         self._body.append(body)
         self._body_size += len(body)
-        self._deadline = self._loop.time() + BODY_TIMEOUT_SECONDS
+        self._deadline = self._owner.now + BODY_TIMEOUT_SECONDS
         if self._body_size > BODY_LIMIT_BYTES:
             self._body.clear()
             self._fault = self._owner.too_large(self._request.url)
@@ -232,7 +240,7 @@ class ClientProtocol(asyncio.Protocol):
         """The last answer of this connection, to a request that is not even complete."""
         assert self._transport is not None
         self._lingering = True
-        self._deadline = self._loop.time() + LINGER_SECONDS
+        self._deadline = self._owner.now + LINGER_SECONDS
         self._transport.write(self._encode(answer, keep_alive=False))
         self._transport.write_eof()
 
@@ -253,7 +261,7 @@ class ClientProtocol(asyncio.Protocol):
         text = f"{head}{self._owner.date_header}{length}{end}".encode()
         self._transport.write(text if bodiless else text + body)
         self._current = request.call = None
-        self._deadline = self._loop.time() + IDLE_TIMEOUT_SECONDS
+        self._deadline = self._owner.now + IDLE_TIMEOUT_SECONDS
         if not keep_alive:
             self._transport.close()
         elif self._queue or self._fault is not None:

@@ -20,7 +20,7 @@ from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
 from funclet.gateway.client import Request
-from funclet.gateway.identifiers import new_ids
+from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_stage import read_trace_id
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
@@ -73,20 +73,20 @@ class HttpStage:
 
     def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call:
         assert served.revision is not None
-        request_id, trace_id = new_ids()
+        request_id = new_request_id()
         namespace = served.key.partition("/")[0]
         api_id = hashlib.sha256(match.route.trigger.encode()).hexdigest()[:10]
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, json.dumps(event).encode())
-        call.build_head(read_trace_id(request.fields) or trace_id, None, log_tail=False)
+        call.build_head(read_trace_id(request.fields) or new_trace_id(), None, log_tail=False)
         return call
 
 
 def read_request(request: Request) -> HttpRequest:
     """The request as text; header names in lower case."""
     path, _, query = request.url.decode("latin-1").partition("?")
-    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers]
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.fields.items()]
     return HttpRequest(request.method.decode(), path, query, headers, request.body, request.client.source_ip)
 
 

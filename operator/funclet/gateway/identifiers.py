@@ -1,20 +1,54 @@
-"""Request ids and trace ids."""
+"""Request ids and trace ids.
 
+By hand and many at a time: uuid.uuid4 takes seven times as long, a third of it for the system call.
+"""
+
+import functools
 import os
+import struct
 import time
 
+BATCH = 64
+UUID_BYTES = 16
+TRACE_BYTES = 12
+VERSION_4 = bytes(byte & 0x0F | 0x40 for byte in range(256))
+"""RFC 9562, 5.4: the upper half of the seventh byte is the version …"""
+VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
+"""… and the two upper bits of the ninth are 10."""
 
-def new_ids() -> tuple[str, str]:
-    """A request id (a random UUID) and the X-Ray header of a request that is not sampled.
-
-    By hand and from one system call: uuid.uuid4 takes three times as long.
-    """
-    text = os.urandom(28).hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    request_id = f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
-    return request_id, f"Root=1-{int(time.time()):08x}-{text[32:]};Sampled=0"
+_cut_uuids = struct.Struct("8s4s4s4s12s").iter_unpack
+_cut_traces = struct.Struct("24s").iter_unpack
+_uuids: list[str] = []
+_traces: list[str] = []
 
 
 def new_request_id() -> str:
-    """A random UUID alone."""
-    return new_ids()[0]
+    """A random UUID."""
+    if not _uuids:
+        data = bytearray(os.urandom(UUID_BYTES * BATCH))
+        data[6::UUID_BYTES] = data[6::UUID_BYTES].translate(VERSION_4)
+        data[8::UUID_BYTES] = data[8::UUID_BYTES].translate(VARIANT)
+        _uuids.extend(b"-".join(parts).decode() for parts in _cut_uuids(data.hex().encode()))
+    return _uuids.pop()
+
+
+def new_trace_id() -> str:
+    """The X-Ray header of a request that is not sampled."""
+    if not _traces:
+        text = os.urandom(TRACE_BYTES * BATCH).hex().encode()
+        _traces.extend(part.decode() + ";Sampled=0" for (part,) in _cut_traces(text))
+    return _root(int(time.time())) + _traces.pop()
+
+
+@functools.lru_cache(maxsize=1)
+def _root(second: int) -> str:
+    return f"Root=1-{second:08x}-"
+
+
+def _forget() -> None:
+    """A forked process must not give the ids of its parent again."""
+    _uuids.clear()
+    _traces.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

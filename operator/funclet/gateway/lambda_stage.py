@@ -18,7 +18,7 @@ from funclet.core.lambda_api import (
 from funclet.core.revision import LATEST
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
 from funclet.gateway.client import Request
-from funclet.gateway.identifiers import new_ids
+from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.settings import GatewaySettings
 
 TARGETS_LIMIT = 4096
@@ -81,13 +81,11 @@ class LambdaStage:
 
     def read(self, request: Request, target: Target) -> Call | HttpAnswer:
         """The call to submit, or the answer to give at once."""
-        request_id, trace_id = new_ids()
-        call = self._read(request, target, request_id, trace_id)
+        request_id = new_request_id()
+        call = self._read(request, target, request_id)
         return error_answer(call, request_id) if isinstance(call, LambdaError) else call
 
-    def _read(
-        self, request: Request, target: Target, request_id: str, trace_id: str
-    ) -> Call | HttpAnswer | LambdaError:
+    def _read(self, request: Request, target: Target, request_id: str) -> Call | HttpAnswer | LambdaError:
         served = self._find_function(target)
         if isinstance(served, LambdaError):
             return served
@@ -107,7 +105,7 @@ class LambdaStage:
         assert served.revision is not None
         call = Call(served, served.revision, request, self._reply, request_id, request.body or b"{}")
         log_tail = headers.get(b"x-amz-log-type") == b"Tail"
-        call.build_head(read_trace_id(headers) or trace_id, context, log_tail=log_tail)
+        call.build_head(read_trace_id(headers) or new_trace_id(), context, log_tail=log_tail)
         return call
 
     def _find_function(self, target: Target) -> Served | LambdaError:

@@ -51,6 +51,7 @@ class Gateway:
         self.port = settings.port
         self.stopping = False
         self.date_header = ""
+        self.now = 0.0
         self.clients: set[ClientProtocol] = set()
         self._settings = settings
         self._catalog = catalog
@@ -169,7 +170,7 @@ class Gateway:
     def _sweep(self) -> None:
         """Every quarter of a second: timeouts, and the date for the answers (RFC 9110, 6.6.1)."""
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
-        now = self.loop.time()
+        now = self.now = self.loop.time()
         self.date_header = f"date: {formatdate(usegmt=True)}\r\n"
         self._dispatcher.sweep(now)
         for client in list(self.clients):

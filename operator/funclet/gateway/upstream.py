@@ -5,6 +5,7 @@ Content-Length, and nothing of its headers goes on but checked values.
 """
 
 import asyncio
+import re
 from typing import Protocol, cast
 
 from funclet.core.slots import Slot
@@ -14,6 +15,11 @@ HEAD_LIMIT_BYTES = 64 * 1024
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 """Above Lambda's 6 MB, which the instance enforces with an error of its own."""
 CONNECT_TIMEOUT_SECONDS = 5
+USUAL_HEAD = re.compile(
+    rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: (\d{1,7})\r\n"
+    rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n"
+)
+"""That of a warm success as the agent writes it. One match takes a third of the time of reading line by line."""
 
 
 class Owner(Protocol):
@@ -135,6 +141,11 @@ class SlotConnection(asyncio.Protocol):
 
 def parse_answer(data: bytes) -> InstanceAnswer | None:
     """The answer in these bytes, None while it is not complete. Raises AnswerError."""
+    usual = USUAL_HEAD.match(data)
+    if usual is not None:
+        size, duration_us = usual.groups()
+        if len(data) - usual.end() == int(size):
+            return InstanceAnswer(data[usual.end() :], int(duration_us))
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) > HEAD_LIMIT_BYTES:
