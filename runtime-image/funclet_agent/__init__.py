@@ -6,7 +6,8 @@
     specialisation  the head of a specialise request; archive: its zip
     slot            one slot as the agent sees it: listener, handler process, timeout, crash
     state, channel  what agent and handler process share: memory, and a socket that carries connections
-    process         the handler process from fork to exit; environment, loading: what it sets up
+    process         the handler process from fork to exit; birth, environment, loading: how it begins
+    template        what several slots are forked from; template_process: the same from the inside; init_bill: who pays
     invoker         its loop: one invocation at a time; context, failures, marshalling: what Lambda's runtime gives
     logs, lines     what is printed; logging_setup: Python's logging, once the function imports it
     wire, tokens    HTTP/1.1 heads and answers; the digests of tokens

@@ -7,7 +7,7 @@ client must make progress: only who knows the token gets that far.
 import select
 import socket
 
-from funclet_agent.channel import CLOSED, Channel
+from funclet_agent.channel import CLOSED, CONNECTION, Channel
 from funclet_agent.state import IDLE, State
 from funclet_agent.tokens import TokenCheck
 from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, RequestError, answer, body_length, parse_head
@@ -69,7 +69,7 @@ class Connections:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         number = self._next_number
         self._next_number += 1
-        self._channel.send_connection(number, connection)
+        self._channel.send_descriptors(CONNECTION, number, [connection.fileno()])
         self._by_fd[connection.fileno()] = (number, connection)
         self._unproven[connection.fileno()] = None
         self.poll.register(connection.fileno(), select.POLLIN)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from funclet_agent import archive
+from funclet_agent.birth import adopts_orphans
 from funclet_agent.events import report
+from funclet_agent.init_bill import InitBill
 from funclet_agent.lines import lines_for
 from funclet_agent.loop import Loop
 from funclet_agent.process import Plan
@@ -14,6 +16,7 @@ from funclet_agent.settings import Settings
 from funclet_agent.slot import Slot
 from funclet_agent.specialisation import Specialisation, SpecialisationError, split_body
 from funclet_agent.state import FAILED, RUNNING, SUCCEEDED
+from funclet_agent.template import Template
 from funclet_agent.tokens import TokenCheck
 
 BACKLOG = 128
@@ -27,6 +30,8 @@ class Instance:
         self._loop = loop
         self.spec: Specialisation | None = None
         self.slots: list[Slot] = []
+        self.template: Template | None = None
+        """What the slots are forked from, if there are several."""
 
     def unpack(self, body: memoryview) -> Specialisation:
         """Check a specialise request's body and put its code in place; raises SpecialisationError, ArchiveError."""
@@ -39,17 +44,39 @@ class Instance:
         return spec
 
     def start(self, spec: Specialisation) -> list[int]:
-        """Open the slots and fork their handler processes; their ports. From here on there is no way back."""
+        """Open the slots and fork their handler processes; their ports. From here on there is no way back.
+
+        Several slots share one import: they are forked from a template. One slot needs no process besides its own.
+        """
         listeners = list(self._listeners(spec.concurrency))
         token = TokenCheck(self._settings.invoke_digest)
         lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
-        plan = Plan(spec, self._settings.task_root, token, lines)
+        shared = spec.concurrency > 1 and adopts_orphans()
+        plan = Plan(spec, self._settings.task_root, token, lines, InitBill() if shared else None)
         self.spec = spec
-        self.slots = [Slot(listener, plan, self._loop) for listener in listeners]
+        self.template = Template(plan, self._loop) if shared else None
+        self.slots = [Slot(n, listener, plan, self._loop, self.template) for n, listener in enumerate(listeners)]
+        if self.template is not None:
+            self.template.start([slot.state for slot in self.slots])
         for slot in self.slots:
-            slot.fork(eager=True)
+            slot.start(eager=True)
         report("specialised", function=spec.function, revision=spec.revision, slots=self.ports)
         return self.ports
+
+    @property
+    def processes(self) -> list[Slot | Template]:
+        """All that the agent looks after."""
+        return list(self.slots) if self.template is None else [self.template, *self.slots]
+
+    def find_process(self, pid: int) -> Slot | Template | None:
+        """Whose process this is. A slot's may have ended before the agent read that it was born."""
+        for process in self.processes:
+            if process.pid == pid:
+                return process
+        if self.template is None:
+            return None
+        self.template.claim(pid)
+        return next((slot for slot in self.slots if slot.pid == pid), None)
 
     def _listeners(self, count: int) -> Iterator[socket.socket]:
         first = self._settings.slot_port
@@ -78,8 +105,10 @@ class Instance:
         return {"function": self.spec.function, "revision": self.spec.revision, "slots": self.ports}
 
     def _init_status(self) -> dict[str, Any]:
-        """Over all slots: one failure is a failure, and it succeeded only when it did everywhere."""
+        """Over all processes: one failure is a failure, unless every slot has the handler after all."""
         states = {slot.state.init for slot in self.slots}
+        if self.template is not None and states != {SUCCEEDED}:
+            states.add(self.template.state.init)
         for state, name in ((FAILED, "failed"), (RUNNING, "running")):
             if state in states:
                 return {"state": name, "duration_ms": None if state == RUNNING else self._init_ms()}
@@ -88,7 +117,7 @@ class Instance:
         return {"state": "pending", "duration_ms": None}
 
     def _init_ms(self) -> float:
-        return max(slot.state.init_us for slot in self.slots) / 1000
+        return max(process.state.init_us for process in self.processes) / 1000
 
 
 def listen(address: str, port: int) -> socket.socket:

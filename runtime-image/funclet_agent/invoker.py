@@ -13,12 +13,13 @@ from typing import Any
 from funclet_agent.channel import END, LOOK, STOP, Channel
 from funclet_agent.connections import Connections, Request
 from funclet_agent.context import ClientContext, FunctionFacts, LambdaContext
-from funclet_agent.failures import Failure, InitError, description, exception_failure
+from funclet_agent.failures import Failure, description, exception_failure
+from funclet_agent.init_bill import InitBill
 from funclet_agent.lines import Report
-from funclet_agent.loading import Handler, load_handler
+from funclet_agent.loading import Handler, Init, initialise
 from funclet_agent.logs import InvocationLog
 from funclet_agent.marshalling import MarshalError, read_event, write_answer
-from funclet_agent.state import FAILED, IDLE, RESPONDING, SUCCEEDED, State
+from funclet_agent.state import IDLE, RESPONDING, SUCCEEDED, State
 from funclet_agent.wire import answer
 
 MEMORY_SAMPLE_US = 1000
@@ -35,13 +36,20 @@ class Invoker:
     """Serves one slot until told to stop."""
 
     def __init__(
-        self, connections: Connections, channel: Channel, state: State, log: InvocationLog, facts: FunctionFacts
+        self,
+        connections: Connections,
+        channel: Channel,
+        state: State,
+        log: InvocationLog,
+        facts: FunctionFacts,
+        bill: InitBill | None,
     ) -> None:
         self.connections = connections
         self.channel = channel
         self.state = state
         self.log = log
         self.facts = facts
+        self.bill = bill
         self.request_id = ""
         self._handler: Handler | None = None
         self._init_failure: Failure | None = None
@@ -53,21 +61,19 @@ class Invoker:
 
     def initialise(self, name: str) -> None:
         """The init phase, before any invocation."""
-        self._init_us = max(1, self._load(name))
+        self._use(initialise(name, self.state))
         self.state.phase = IDLE
         self.channel.send(LOOK)
 
-    def _load(self, name: str) -> int:
-        """Import the handler; microseconds."""
-        started = time.monotonic_ns()
-        try:
-            self._handler = load_handler(name)
-        except InitError as error:
-            self._init_failure = error.failure
-            print(description(error.failure), end="")
-        duration_us = (time.monotonic_ns() - started) // 1000
-        self.state.end_init(SUCCEEDED if self._handler else FAILED, duration_us)
-        return duration_us
+    def inherit(self, init: Init) -> None:
+        """The init phase was the template's."""
+        self._use(init)
+        self.state.end_init(SUCCEEDED, init.duration_us)
+
+    def _use(self, init: Init) -> None:
+        self._handler = init.handler
+        self._init_failure = init.failure
+        self._init_us = init.duration_us
 
     def serve(self, listener: int, channel: int, name: str, timeout_ns: int) -> None:
         """Serve until Stop."""
@@ -102,7 +108,8 @@ class Invoker:
         if not self.state.watching:
             self.channel.send(LOOK)
         if self._handler is None and self._init_failure is None:
-            self._load(name)
+            self._use(initialise(name, self.state))
+            self._init_us = 0  # it is a part of this invocation's duration
         body, extra = self._outcome(request, deadline)
         duration_us = (time.monotonic_ns() - started) // 1000
         self._respond(request, body, extra, duration_us)
@@ -135,11 +142,11 @@ class Invoker:
     def _respond(self, request: Request, body: bytes, extra: bytes, duration_us: int) -> None:
         """Answer, print the last lines, count. The lines come first only if they are part of the answer."""
         memory_mib = self._max_memory_mib(duration_us)
-        report = Report(duration_us, self._init_us, memory_mib, "error" if extra else "")
+        init_us = self._init_us and self._bill_init()
+        report = Report(duration_us, init_us, memory_mib, "error" if extra else "")
         extra += b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n" % (duration_us, memory_mib)
-        if self._init_us:
-            extra += b"x-funclet-init-us: %d\r\n" % self._init_us
-            self._init_us = 0
+        if init_us:
+            extra += b"x-funclet-init-us: %d\r\n" % init_us
         tail_wanted = self.log.tail is not None
         if tail_wanted:
             self.log.end(report)
@@ -156,6 +163,11 @@ class Invoker:
         if self._init_failure:
             self.state.served = 0
             raise Stop
+
+    def _bill_init(self) -> int:
+        """Microseconds of the init phase that this answer pays for: it is this process's first."""
+        init_us, self._init_us = self._init_us, 0
+        return init_us if self.bill is None or self.bill.take() else 0
 
     def _max_memory_mib(self, duration_us: int) -> int:
         """The peak of this process. Asking takes 2 µs, so quick invocations in a row ask ten times a second."""

@@ -1,12 +1,38 @@
 """Finds the handler function: `module.function`, `package/module.function`, `package.module.function`."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
-from funclet_agent.failures import InitError, exception_failure, failure, syntax_failure
+from funclet_agent.failures import Failure, InitError, description, exception_failure, failure, syntax_failure
+from funclet_agent.state import FAILED, SUCCEEDED, State
 
 Handler = Callable[[Any, Any], Any]
+
+
+class Init:
+    """How an init phase ended: either with the handler or with the failure that every caller gets."""
+
+    def __init__(self, handler: Handler | None, failure: Failure | None, duration_us: int) -> None:
+        self.handler = handler
+        self.failure = failure
+        self.duration_us = duration_us
+
+
+def initialise(name: str, state: State) -> Init:
+    """Import the handler; says in the shared state, and in the log when it fails, how that ended."""
+    started = time.monotonic_ns()
+    handler: Handler | None = None
+    failed: Failure | None = None
+    try:
+        handler = load_handler(name)
+    except InitError as error:
+        failed = error.failure
+        print(description(failed), end="")
+    duration_us = max(1, (time.monotonic_ns() - started) // 1000)
+    state.end_init(SUCCEEDED if handler else FAILED, duration_us)
+    return Init(handler, failed, duration_us)
 
 
 def load_handler(name: str) -> Handler:

@@ -18,11 +18,15 @@ class InvocationLog:
     def __init__(self, state: State, lines: Lines) -> None:
         self._state = state
         self._lines = lines
-        self._request_id = ""
+        self.request_id = ""
         self._start = b""
         self._open_line = False
         self._tail: bytes | None = None
         self._streams: list[io.TextIOWrapper] = []
+
+    def attach(self, state: State) -> None:
+        """This process serves another slot than the one that it was forked from."""
+        self._state = state
 
     def redirect_output(self) -> None:
         """From now on print() goes to this log, line by line."""
@@ -32,7 +36,7 @@ class InvocationLog:
 
     def begin(self, request_id: str, tail_wanted: bool) -> None:
         """An invocation begins."""
-        self._request_id = request_id
+        self.request_id = request_id
         self._start = self._lines.start(request_id)
         self._tail = b"" if tail_wanted else None
 
@@ -49,7 +53,7 @@ class InvocationLog:
         """The invocation ended: the last lines, in one write."""
         self.flush()
         separator = b"\n" if self._open_line else b""
-        self._emit(self._start + separator + self._lines.end(self._request_id, report))
+        self._emit(self._start + separator + self._lines.end(self.request_id, report))
         self._start = b""
         self._open_line = False
 

@@ -12,13 +12,13 @@ from funclet_agent.wire import answer
 
 
 class Death:
-    """How it ended. `exit_code` is negative for a signal; `eager`: its init phase ran before the invocation."""
+    """How it ended. `exit_code` is negative for a signal; `init_us`: the init phase that this invocation pays for."""
 
-    def __init__(self, exit_code: int, timed_out: bool, max_memory_mib: int, *, eager: bool) -> None:
+    def __init__(self, exit_code: int, timed_out: bool, max_memory_mib: int) -> None:
         self.exit_code = exit_code
         self.timed_out = timed_out
         self.max_memory_mib = max_memory_mib
-        self.eager = eager
+        self.init_us = 0
         self.at_ns = time.monotonic_ns()
 
 
@@ -59,5 +59,4 @@ def _report(state: State, death: Death, status: str) -> Report:
     """Time that the function had is billed: up to its deadline, and the init phase with the first invocation."""
     invocation = state.invocation
     ended_ns = invocation.deadline_ns if death.timed_out else death.at_ns
-    init_us = state.init_us if death.eager and state.served == 0 else 0
-    return Report((ended_ns - invocation.started_ns) // 1000, init_us, death.max_memory_mib, status)
+    return Report((ended_ns - invocation.started_ns) // 1000, death.init_us, death.max_memory_mib, status)

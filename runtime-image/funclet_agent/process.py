@@ -1,4 +1,4 @@
-"""The handler process, from the fork to its end."""
+"""A handler process, from the fork to its end."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ from funclet_agent import environment, logging_setup
 from funclet_agent.channel import Channel
 from funclet_agent.connections import Connections
 from funclet_agent.context import FunctionFacts
+from funclet_agent.init_bill import InitBill
 from funclet_agent.invoker import Invoker, Stop
 from funclet_agent.lines import Lines
+from funclet_agent.loading import Init
 from funclet_agent.logs import InvocationLog
 from funclet_agent.specialisation import Specialisation
 from funclet_agent.state import State
@@ -21,42 +23,70 @@ from funclet_agent.tokens import TokenCheck
 class Plan:
     """All that a handler process needs of the agent."""
 
-    def __init__(self, spec: Specialisation, task_root: str, token: TokenCheck, lines: Lines) -> None:
+    def __init__(
+        self, spec: Specialisation, task_root: str, token: TokenCheck, lines: Lines, bill: InitBill | None
+    ) -> None:
         self.spec = spec
         self.task_root = task_root
         self.token = token
         self.lines = lines
+        self.bill = bill
+
+    @property
+    def timeout_ns(self) -> int:
+        """The timeout of an invocation."""
+        return self.spec.timeout_seconds * 1_000_000_000
 
 
-def run(
-    plan: Plan,
-    listener: socket.socket,
-    channel: Channel,
-    state: State,
-    inherited: dict[int, socket.socket],
-    *,
-    eager: bool,
-) -> int:
-    """Be the handler process; its exit status. `eager`: import before the first invocation, not as part of it."""
-    spec = plan.spec
-    stream = environment.log_stream_name(spec.function_version)
-    variables = environment.function_environment(os.environ, spec, plan.task_root, stream)
-    environment.enter(variables, plan.task_root)
-    log = InvocationLog(state, plan.lines)
-    log.redirect_output()
-    connections = Connections(listener, channel, state, plan.token, inherited)
-    invoker = Invoker(connections, channel, state, log, FunctionFacts(spec, stream))
-    logging_setup.install(spec.log_format, lambda: invoker.request_id)
-    try:
-        return _end_of(lambda: _serve(invoker, listener, channel, spec, eager))
-    finally:
-        log.flush()
+class Sockets:
+    """What one slot listens to: its port, its channel, the connections that its last process left, by number."""
+
+    def __init__(self, listener: socket.socket, channel: Channel, connections: dict[int, socket.socket]) -> None:
+        self.listener = listener
+        self.channel = channel
+        self.connections = connections
 
 
-def _serve(invoker: Invoker, listener: socket.socket, channel: Channel, spec: Specialisation, eager: bool) -> None:
-    if eager:
-        invoker.initialise(spec.handler)
-    invoker.serve(listener.fileno(), channel.fileno(), spec.handler, spec.timeout_seconds * 1_000_000_000)
+class FunctionProcess:
+    """This process, once it is the function's and no longer the agent's: environment, output, logging."""
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan = plan
+        spec = plan.spec
+        stream = environment.log_stream_name(spec.function_version)
+        variables = environment.function_environment(os.environ, spec, plan.task_root, stream)
+        environment.enter(variables, plan.task_root)
+        self._facts = FunctionFacts(spec, stream)
+        self.log = InvocationLog(state, plan.lines)
+        self.log.redirect_output()
+        logging_setup.install(spec.log_format, lambda: self.log.request_id)
+
+    def serve(self, sockets: Sockets, state: State, init: Init | None, *, eager: bool) -> None:
+        """Serve a slot until Stop. `init`: what the template has imported; without it this process imports for itself,
+        `eager`: before the first invocation, not as part of it.
+        """
+        plan = self.plan
+        self.log.attach(state)
+        connections = Connections(sockets.listener, sockets.channel, state, plan.token, sockets.connections)
+        invoker = Invoker(connections, sockets.channel, state, self.log, self._facts, plan.bill)
+        if init is not None:
+            invoker.inherit(init)
+        elif eager:
+            invoker.initialise(plan.spec.handler)
+        invoker.serve(sockets.listener.fileno(), sockets.channel.fileno(), plan.spec.handler, plan.timeout_ns)
+
+    def end_of(self, work: Callable[[], None]) -> int:
+        """The exit status of a process that does this work."""
+        try:
+            return _end_of(work)
+        finally:
+            self.log.flush()
+
+
+def run(plan: Plan, sockets: Sockets, state: State, *, eager: bool) -> int:
+    """Be the handler process of one slot, which imports the handler for itself; its exit status."""
+    function = FunctionProcess(plan, state)
+    return function.end_of(lambda: function.serve(sockets, state, None, eager=eager))
 
 
 def _end_of(work: Callable[[], None]) -> int:

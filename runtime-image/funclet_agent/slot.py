@@ -12,28 +12,33 @@ import socket
 import time
 
 from funclet_agent import process
-from funclet_agent.channel import CLOSED, CONNECTION, END, LOOK, STOP, Channel, channel_pair
+from funclet_agent.birth import end_process_group, enter_child
+from funclet_agent.channel import CLOSED, CONNECTION, END, LOOK, STOP, Channel, channel_pair, close_all
+from funclet_agent.connections import MAX_CONNECTIONS
 from funclet_agent.events import report
 from funclet_agent.logs import write_fully
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
 from funclet_agent.state import BUSY, IDLE, INITIALISING, State
-
-INIT_LIMIT_NS = 10_000_000_000
-"""Lambda's limit on the init phase; what takes longer starts anew within the first invocation."""
+from funclet_agent.template import INIT_LIMIT_NS, Template
 
 
 class Slot:
     """One handler process after another on one port."""
 
-    def __init__(self, listener: socket.socket, plan: process.Plan, loop: Loop) -> None:
+    def __init__(
+        self, index: int, listener: socket.socket, plan: process.Plan, loop: Loop, template: Template | None
+    ) -> None:
         self.state = State()
         self.wake_at: int | None = None
         """When to look again, nanoseconds of CLOCK_MONOTONIC."""
         self.pid = 0
+        """0 while there is none: it is about to be forked, or we are stopping."""
+        self._index = index
         self._listener = listener
         self._plan = plan
         self._loop = loop
+        self._template = template
         self._channel: Channel
         self._connections: dict[int, socket.socket] = {}
         self._eager = True
@@ -44,33 +49,52 @@ class Slot:
         """Where the gateway reaches it."""
         return int(self._listener.getsockname()[1])
 
-    def fork(self, *, eager: bool) -> None:
-        """Start a handler process, which takes over the connections that its predecessor left."""
-        self._eager = eager
-        self.state.reset()
+    def start(self, *, eager: bool) -> None:
+        """Get a handler process, which takes over the connections that its predecessor left: from the template, or else
+        one that imports by itself, `eager` at once or else when it is called.
+        """
+        self.pid = 0
         self.wake_at = None
+        self.state.reset()
+        self._connections = dict(enumerate(self._connections.values(), 1))
+        self._channel, theirs = channel_pair()
+        if not self._fork_from_template(theirs):
+            self._fork(theirs, eager)
+        theirs.close()
+        self._loop.watch(self._channel.fileno(), self._receive)
+
+    def start_alone(self, *, eager: bool) -> None:
+        """The template that was to give it a process will not."""
+        self.close_channel()
+        if not self._stopping:
+            self.start(eager=eager)
+
+    def _fork_from_template(self, channel: Channel) -> bool:
+        self._eager = True
+        return self._template is not None and self._template.fork(self._index, self, self._descriptors(channel))
+
+    def born(self, pid: int) -> None:
+        """The template has forked its process."""
+        self.pid = pid
+
+    def _descriptors(self, channel: Channel) -> list[int]:
+        """What the handler process needs: listener, channel, connections by their numbers."""
+        connections = (connection.fileno() for connection in self._connections.values())
+        return [self._listener.fileno(), channel.fileno(), *connections]
+
+    def _fork(self, channel: Channel, eager: bool) -> None:
+        self._eager = eager
         if eager:
             self.wake_at = time.monotonic_ns() + INIT_LIMIT_NS
             self.state.begin_init(self.wake_at)
             self.state.watching = 1
-        self._channel, theirs = channel_pair()
         self.pid = os.fork()
         if self.pid == 0:
-            self._become_handler_process(theirs)
-        theirs.close()
-        self._loop.watch(self._channel.fileno(), self._receive)
-
-    def _become_handler_process(self, channel: Channel) -> None:
-        """In the child; does not return. Its session makes one process group of all that the function starts."""
-        status = 1
-        try:
-            os.setsid()
-            _restore_signals()
-            kept = [self._listener.fileno(), channel.fileno(), *(c.fileno() for c in self._connections.values())]
-            _close_all_but(kept)
-            status = process.run(self._plan, self._listener, channel, self.state, self._connections, eager=self._eager)
-        finally:
-            os._exit(status)
+            kept = self._descriptors(channel)
+            if self._plan.bill is not None:
+                kept.append(self._plan.bill.fileno())
+            sockets = process.Sockets(self._listener, channel, self._connections)
+            enter_child(kept, lambda: process.run(self._plan, sockets, self.state, eager=eager))
 
     def _receive(self) -> None:
         """A message of the handler process."""
@@ -95,13 +119,27 @@ class Slot:
         message = self._channel.receive()
         if message is None:
             return None
-        kind, number, connection = message
-        if kind == CONNECTION and connection is not None:
-            connection.setblocking(False)
-            self._connections[number] = connection
-        elif kind == CLOSED:
-            self._drop_connection(number)
+        kind, number, descriptors = message
+        if kind == CONNECTION and len(descriptors) == 1:
+            self._keep_connection(number, descriptors[0])
+        else:
+            close_all(descriptors)
+            if kind == CLOSED:
+                self._drop_connection(number)
         return kind
+
+    def _keep_connection(self, number: int, descriptor: int) -> None:
+        """What the handler process sends is the function's word: it may be any descriptor, and any number of them."""
+        if number in self._connections or len(self._connections) > MAX_CONNECTIONS:
+            close_all([descriptor])
+            return
+        try:
+            connection = socket.socket(fileno=descriptor)
+        except OSError:
+            close_all([descriptor])
+            return
+        connection.setblocking(False)
+        self._connections[number] = connection
 
     def _drop_connection(self, number: int) -> None:
         connection = self._connections.pop(number, None)
@@ -140,25 +178,15 @@ class Slot:
             self.wake_at = time.monotonic_ns()
 
     def ended(self, status: int, max_rss_kib: int, *, timed_out: bool = False) -> None:
-        """The handler process is dead and reaped: answer for it, and start another unless we are stopping.
-
-        One that never served an invocation is not replaced at once (it would die again): its successor imports the
-        handler when somebody calls, as Lambda does.
-        """
-        self._end_process_group()
+        """The handler process is dead and reaped: answer for it, and start another unless we are stopping."""
+        end_process_group(self.pid)
         while self._receive_one() not in (None, END):
             pass
-        death = Death(os.waitstatus_to_exitcode(status), timed_out, max_rss_kib // 1024, eager=self._eager)
-        self._settle(death)
-        report("handler process ended", exit_code=death.exit_code, timed_out=timed_out, port=self.port)
+        self._settle(Death(os.waitstatus_to_exitcode(status), timed_out, max_rss_kib // 1024))
+        report(
+            "handler process ended", exit_code=os.waitstatus_to_exitcode(status), timed_out=timed_out, port=self.port
+        )
         self._replace()
-
-    def _end_process_group(self) -> None:
-        """Nothing that the function started may outlive it."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
 
     def _settle(self, death: Death) -> None:
         """Answer the waiting caller; close a connection amid a request or an answer. The others stay open."""
@@ -168,19 +196,33 @@ class Slot:
         number = self.state.invocation.connection
         connection = self._connections.get(number)
         if phase == BUSY:
+            death.init_us = self._unbilled_init_us()
             lines, body = closing_lines(self._plan, self.state, death)
             write_fully(1, lines)
             if connection is not None:
                 _send_and_close(connection, final_answer(self.state, death, body))
         self._drop_connection(number)
 
+    def _unbilled_init_us(self) -> int:
+        """Of an init phase before the first invocation, which that would have paid for."""
+        if not self._eager or self.state.served:
+            return 0
+        bill = self._plan.bill
+        return self.state.init_us if bill is None or bill.take() else 0
+
     def _replace(self) -> None:
+        """One that never served an invocation would die again if it were replaced at once: its successor imports the
+        handler when somebody calls, as Lambda does. A fork of the template that died of its first invocation is worth
+        another fork; one that did not live to see it is not.
+        """
         served = self.state.served
+        if not served and self.state.phase in (IDLE, INITIALISING):
+            self._template = None
         self.close_channel()
         self.pid = 0
         self.wake_at = None
         if not self._stopping:
-            self.fork(eager=served > 0)
+            self.start(eager=served > 0)
 
     def stop(self) -> None:
         """End after the current invocation, and start no other."""
@@ -191,7 +233,7 @@ class Slot:
         """End now, unless it has ended."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-            self._end_process_group()
+            end_process_group(self.pid)
 
     def close_channel(self) -> None:
         """The process at its other end is gone."""
@@ -205,26 +247,4 @@ def _send_and_close(connection: socket.socket, data: bytes) -> None:
         connection.send(data)
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return
-
-
-def _restore_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _close_all_but(kept: list[int]) -> None:
-    """The agent's descriptors are none of the function's business; what is left out is standard input and output."""
-    for name in os.listdir("/dev/fd"):
-        descriptor = int(name)
-        if descriptor > 2 and descriptor not in kept:
-            _close(descriptor)
-
-
-def _close(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        # The one that listed the directory.
         return

@@ -11,7 +11,6 @@ from funclet_agent.events import report
 from funclet_agent.instance import Instance, listen
 from funclet_agent.loop import Loop
 from funclet_agent.settings import Settings
-from funclet_agent.slot import Slot
 from funclet_agent.tokens import TokenCheck
 
 STOP_GRACE_NS = 5_000_000_000
@@ -58,41 +57,42 @@ class Supervisor:
         self._reap()
         if self._stop_asked and self._kill_at is None:
             self._kill_at = time.monotonic_ns() + STOP_GRACE_NS
-            for slot in self._instance.slots:
-                slot.stop()
+            for process in self._instance.processes:
+                process.stop()
 
     def _reap(self) -> None:
-        """Handler processes, and as process 1 whatever they left behind."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            slot = self._slot_of(pid)
-            if slot is not None:
-                slot.ended(status, usage.ru_maxrss)
-
-    def _slot_of(self, pid: int) -> Slot | None:
-        return next((slot for slot in self._instance.slots if slot.pid == pid), None)
+        """Handler processes, and whatever they left behind: it is the agent that adopts orphans."""
+        while pid := _find_ended_child():
+            process = self._instance.find_process(pid)
+            _, status, usage = os.wait4(pid, 0)
+            if process is not None:
+                process.ended(status, usage.ru_maxrss)
 
     def _finished(self) -> bool:
-        return self._kill_at is not None and not any(slot.pid for slot in self._instance.slots)
+        return self._kill_at is not None and not any(process.pid for process in self._instance.processes)
 
     def _wake_at(self) -> int | None:
-        times = [slot.wake_at for slot in self._instance.slots]
+        times = [process.wake_at for process in self._instance.processes]
         times += [self._control.wake_at, self._kill_at]
         return min((at for at in times if at is not None), default=None)
 
     def _look(self, now: int) -> None:
         self._control.expire(now)
-        for slot in self._instance.slots:
-            if slot.wake_at is not None and slot.wake_at <= now:
-                slot.look(now)
+        for process in self._instance.processes:
+            if process.wake_at is not None and process.wake_at <= now:
+                process.look(now)
         if self._kill_at is not None and self._kill_at <= now:
-            for slot in self._instance.slots:
-                slot.kill()
+            for process in self._instance.processes:
+                process.kill()
+
+
+def _find_ended_child() -> int:
+    """A child that has ended and is not reaped yet; 0 if there is none."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return 0 if ended is None else ended.si_pid
 
 
 def main() -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from funclet.adapters.parentage import adopt_orphans
+
 AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
 SPECIALISE_TOKEN = "specialise-token"
 INVOKE_TOKEN = "invoke-token"
@@ -110,9 +112,9 @@ def specialisation(**changes: Any) -> dict[str, Any]:
 
 
 class Agent:
-    """A running agent; a context manager, which ends it."""
+    """A running agent; a context manager, which ends it. `adopts`: it gets orphans, as in a pod and in local mode."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, adopts: bool = True, **environment: str) -> None:
         self.task_root = folder / "task"
         self.log_path = folder / "log"
         self._log = self.log_path.open("wb")
@@ -131,7 +133,12 @@ class Agent:
         }
         command = [sys.executable, "-I", str(AGENT)]
         self.process = subprocess.Popen(
-            command, env=variables, pass_fds=[writing], stdout=self._log, stderr=subprocess.STDOUT
+            command,
+            env=variables,
+            pass_fds=[writing],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=adopt_orphans if adopts else None,  # noqa: PLW1509  a system call, no lock
         )
         os.close(writing)
         with os.fdopen(reading) as ready:
@@ -210,7 +217,12 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
 
 
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def handler_pid(agent: Agent) -> int:
     """The only handler process of an agent."""
-    [pid] = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()
-    return int(pid)
+    [pid] = children(agent.process.pid)
+    return pid

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
-from funclet.adapters.parentage import be_killed_with_parent
+from funclet.adapters.parentage import adopt_orphans, be_killed_with_parent
 from funclet.core.instances import InstanceRequest
 from funclet.errors import Unavailable
 
@@ -165,7 +165,7 @@ class ProcessBackend:
             stderr=STDOUT,
             pass_fds=(ready_fd,),
             start_new_session=True,
-            preexec_fn=be_killed_with_parent,
+            preexec_fn=_become_agent,
         )
 
     async def _await_port(self, name: str, running: _Running, ready: "_Reader") -> None:
@@ -262,6 +262,11 @@ def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
     }
+
+
+def _become_agent() -> None:
+    be_killed_with_parent()
+    adopt_orphans()
 
 
 def _kill_group(pid: int) -> None:
