@@ -13,6 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from funclet.core.billing import gb_seconds
+
 OUTCOMES = ("ok", "error", "throttled", "unavailable")
 
 DURATION_BUCKETS = (
@@ -48,6 +50,9 @@ BATCHES = Counter("funclet_batches", "Batches taken from event sources.", ["name
 MESSAGES = Counter("funclet_messages", "Messages taken from event sources.", ["namespace", "trigger", "outcome"])
 
 
+_BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
+
+
 class FunctionMeter:
     """The numbers of one function. Plain attributes, so that counting costs nothing; one writer, the gateway's loop."""
 
@@ -55,11 +60,11 @@ class FunctionMeter:
         "billed_ms",
         "cold_starts",
         "duration_buckets",
-        "duration_seconds",
+        "duration_us",
         "error",
-        "gb_seconds",
         "in_flight",
         "labels",
+        "mib_ms",
         "ok",
         "queue_depth",
         "throttled",
@@ -71,17 +76,24 @@ class FunctionMeter:
         namespace, _, name = key.partition("/")
         self.labels = [namespace, name]
         self.ok = self.error = self.throttled = self.unavailable = 0
-        self.billed_ms = self.cold_starts = 0
-        self.gb_seconds = self.duration_seconds = 0.0
+        self.billed_ms = self.cold_starts = self.duration_us = 0
+        self.mib_ms = 0
+        """Memory size times billed duration: as a whole number, so that no sum is ever rounded."""
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.throttles: dict[str, int] = {}
         self.queue_depth: Callable[[], int] = int
         self.in_flight: Callable[[], int] = int
 
-    def observe_duration(self, seconds: float) -> None:
-        """Count one handler run of this length."""
-        self.duration_seconds += seconds
-        self.duration_buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+    def count_run(self, duration_us: int, billed_ms: int, memory_mib: int, *, failed: bool) -> None:
+        """Count one run of the handler."""
+        if failed:
+            self.error += 1
+        else:
+            self.ok += 1
+        self.billed_ms += billed_ms
+        self.mib_ms += memory_mib * billed_ms
+        self.duration_us += duration_us
+        self.duration_buckets[bisect_left(_BUCKETS_US, duration_us)] += 1
 
     def throttle(self, reason: str) -> None:
         """Count one refusal because a limit of the user was reached."""
@@ -112,7 +124,7 @@ class InvocationMeters(Collector):
         meters = list(self._meters.values())
         yield _outcomes(meters)
         yield _counter("funclet_billed_milliseconds", "Billed duration.", meters, lambda m: m.billed_ms)
-        yield _counter("funclet_gb_seconds", "Billed GB-seconds.", meters, lambda m: m.gb_seconds)
+        yield _counter("funclet_gb_seconds", "Billed GB-seconds.", meters, lambda m: gb_seconds(1, m.mib_ms))
         yield _counter("funclet_cold_starts", "Answers that paid for an init phase.", meters, lambda m: m.cold_starts)
         yield _durations(meters)
         yield _throttles(meters)
@@ -165,7 +177,7 @@ def _durations(meters: list[FunctionMeter]) -> HistogramMetricFamily:
     bounds = [*(str(bound) for bound in DURATION_BUCKETS), "+Inf"]
     for meter in meters:
         buckets = list(zip(bounds, map(float, accumulate(meter.duration_buckets)), strict=True))
-        family.add_metric(meter.labels, buckets, meter.duration_seconds)
+        family.add_metric(meter.labels, buckets, meter.duration_us / 1_000_000)
     return family
 
 

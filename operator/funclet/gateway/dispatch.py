@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_function
-from funclet.core.billing import billed_ms, gb_seconds
+from funclet.core.billing import billed_ms
 from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_error, unavailable
 from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
@@ -107,13 +107,7 @@ class Dispatcher:
         queue_seconds = call.sent_at - call.queued_at
         billed = billed_ms(duration_us, answer.init_us or 0)
         meter = call.served.meter
-        if answer.error is None:
-            meter.ok += 1
-        else:
-            meter.error += 1
-        meter.billed_ms += billed
-        meter.gb_seconds += gb_seconds(memory_mib, billed)
-        meter.observe_duration(duration_us / 1_000_000)
+        meter.count_run(duration_us, billed, memory_mib, failed=answer.error is not None)
         if answer.init_us is not None:
             meter.cold_starts += 1
             COLD_START_SECONDS.labels("queue").observe(queue_seconds)

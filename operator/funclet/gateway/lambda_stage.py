@@ -62,7 +62,8 @@ class LambdaStage:
     """Reads a request of the Lambda API."""
 
     def __init__(self, settings: GatewaySettings, functions: Mapping[str, Served], accounts: Mapping[str, str]) -> None:
-        self._settings = settings
+        self._default_namespace = settings.default_namespace
+        self._region = settings.region
         self._functions = functions
         self._accounts = accounts
         self._targets: dict[bytes, Target | LambdaError | None] = {}
@@ -109,11 +110,10 @@ class LambdaStage:
         return call
 
     def _find_function(self, target: Target) -> Served | LambdaError:
-        default = self._settings.default_namespace
-        namespace = find_namespace(target, default, self._accounts)
+        namespace = find_namespace(target, self._default_namespace, self._accounts)
         served = None if namespace is None else self._functions.get(f"{namespace}/{target.name}")
         if served is None or served.revision is None or not is_latest(target.qualifier):
-            return function_not_found(self._settings.region, namespace or default, target.name, target.qualifier)
+            return function_not_found(self._region, namespace or self._default_namespace, target.name, target.qualifier)
         return served
 
 
