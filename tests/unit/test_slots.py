@@ -18,7 +18,7 @@ def address(name: str, revision: str = "r1", slots: int = 1) -> InstanceAddress:
 
 @pytest.fixture
 def pool() -> FunctionPool[str]:
-    pool: FunctionPool[str] = FunctionPool("n/f", 2)
+    pool: FunctionPool[str] = FunctionPool("n/f", 2, 100)
     pool.switch("r1", None)
     return pool
 
@@ -67,6 +67,18 @@ def test_an_instance_ahead_of_the_catalog_waits_for_it(pool: FunctionPool[str]) 
     pool.admit("1")
     assert pool.add(address("b", "r2"), 0) == []
     assert [waiter for _, waiter in pool.switch("r2", None)] == ["1"]
+
+
+def test_what_waits_is_bounded_in_bytes_too(pool: FunctionPool[str]) -> None:
+    assert pool.admit("1", 60) is None
+    with pytest.raises(Unavailable, match="all room"):
+        pool.admit("2", 41, any_length=True)
+    assert pool.admit("3", 40) is None
+    assert pool.forget("1")
+    assert pool.admit("4", 60, any_length=True) is None
+    assert pool.waiting_bytes == 100
+    pool.add(address("a", slots=2), 0)
+    assert pool.waiting_bytes == 0
 
 
 def test_an_old_revision_gets_nothing_more(pool: FunctionPool[str]) -> None:
@@ -132,10 +144,11 @@ class Pool(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool: FunctionPool[int] = FunctionPool("n/f", 3)
+        self.pool: FunctionPool[int] = FunctionPool("n/f", 3, 100)
         self.pool.switch("r1", None)
         self.running: dict[int, Slot] = {}
         self.waiting: list[int] = []
+        self.sizes: dict[int, int] = {}
         self.drained: list[str] = []
         self.number = 0
         self.names = 0
@@ -151,11 +164,12 @@ class Pool(RuleBasedStateMachine):
             assert self.waiting.pop(0) == call
             self.start(slot, call)
 
-    @rule()
-    def invoke(self) -> None:
+    @rule(size=st.integers(0, 60))
+    def invoke(self, size: int) -> None:
         self.number += 1
+        self.sizes[self.number] = size
         try:
-            slot = self.pool.admit(self.number)
+            slot = self.pool.admit(self.number, size)
         except (Throttled, Unavailable):
             return
         if slot is None:
@@ -176,7 +190,7 @@ class Pool(RuleBasedStateMachine):
     @rule(data=st.data())
     def fail_to_connect(self, data: st.DataObject) -> None:
         call = data.draw(st.sampled_from(sorted(self.running)))
-        slot = self.pool.retry(self.running.pop(call), call, 0)
+        slot = self.pool.retry(self.running.pop(call), call, 0, self.sizes[call])
         if slot is None:
             self.waiting.insert(0, call)
         else:
@@ -211,6 +225,7 @@ class Pool(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         assert list(self.pool.waiting) == self.waiting
+        assert self.pool.waiting_bytes == sum(self.sizes[call] for call in self.waiting)
         assert self.pool.in_flight == len(self.running)
         assert all(slot.busy for slot in self.running.values())
         assert len(set(self.pool.drained)) == len(self.pool.drained)

@@ -7,6 +7,7 @@ Rules:
 3. The most recently used slot is taken first, so that the other instances can fall idle.
 4. While a usable slot is free, nothing waits. First come, first served.
 5. A draining instance is named as drained exactly once, when its last invocation has ended.
+6. What waits is bounded twice: in number, and in the bytes of its payloads.
 
 Methods change the state and return what is to be done. `now` is in seconds of any monotonic clock.
 """
@@ -66,21 +67,27 @@ Assignment = tuple[Slot, W]
 class FunctionPool(Generic[W]):
     """All of one function: its instances, and its invocations that run or wait. W is the shell's invocation."""
 
-    def __init__(self, key: str, queue_limit: int) -> None:
+    def __init__(self, key: str, queue_limit: int, queue_limit_bytes: int) -> None:
         self.key = key
         self.queue_limit = queue_limit
+        self.queue_limit_bytes = queue_limit_bytes
         self.revision: str | None = None
         self.reserved_concurrency: int | None = None
         self.instances: dict[str, Instance] = {}
-        self.waiting: OrderedDict[W, None] = OrderedDict()
+        self.waiting: OrderedDict[W, int] = OrderedDict()
+        """With the bytes that each one holds."""
+        self.waiting_bytes = 0
         self.in_flight = 0
         self.service_ms: float | None = None
         self.drained: list[str] = []
         """Names for the next report; the shell empties it."""
         self._free: list[Slot] = []
 
-    def admit(self, waiter: W, *, any_length: bool = False) -> Slot | None:
-        """A slot to use now, or None: it waits. Raises Throttled or Unavailable when it may not even wait."""
+    def admit(self, waiter: W, size: int = 0, *, any_length: bool = False) -> Slot | None:
+        """A slot to use now, or None: it waits. Raises Throttled or Unavailable when it may not even wait.
+
+        `size`: the bytes that it holds meanwhile. `any_length` lifts the bound on the number, never that on the bytes.
+        """
         reserved = self.reserved_concurrency
         if reserved is not None and self.in_flight + len(self.waiting) >= reserved:
             raise Throttled("Rate Exceeded.", reason=RESERVED_LIMIT)
@@ -88,8 +95,19 @@ class FunctionPool(Generic[W]):
             return self._take()
         if len(self.waiting) >= self.queue_limit and not any_length:
             raise Unavailable(f"{len(self.waiting)} invocations of this function wait already.", reason=QUEUE_FULL)
-        self.waiting[waiter] = None
+        if self.waiting_bytes + size > self.queue_limit_bytes:
+            raise Unavailable("The payloads that wait for this function take all room there is.", reason=QUEUE_FULL)
+        self._enqueue(waiter, size)
         return None
+
+    def _enqueue(self, waiter: W, size: int) -> None:
+        self.waiting[waiter] = size
+        self.waiting_bytes += size
+
+    def _dequeue(self) -> W:
+        waiter, size = self.waiting.popitem(last=False)
+        self.waiting_bytes -= size
+        return waiter
 
     def release(self, slot: Slot, now: float, service_ms: float | None = None) -> W | None:
         """An invocation has ended. Returns the waiter that runs on this slot now, if any."""
@@ -99,7 +117,7 @@ class FunctionPool(Generic[W]):
         instance = slot.instance
         usable = instance.address.revision == self.revision and instance.open
         if usable and self.waiting:
-            return self.waiting.popitem(last=False)[0]
+            return self._dequeue()
         self._vacate(slot, now)
         if usable:
             self._free.append(slot)
@@ -107,9 +125,11 @@ class FunctionPool(Generic[W]):
 
     def forget(self, waiter: W) -> bool:
         """The caller went away or gave up waiting. False: it was not waiting."""
-        return self.waiting.pop(waiter, self) is None
+        size = self.waiting.pop(waiter, None)
+        self.waiting_bytes -= size or 0
+        return size is not None
 
-    def retry(self, slot: Slot, waiter: W, now: float) -> Slot | None:
+    def retry(self, slot: Slot, waiter: W, now: float, size: int = 0) -> Slot | None:
         """Nothing was delivered to `slot`: the slot to try next, or None when the waiter is first in the queue now."""
         instance = slot.instance
         instance.connect_failures += 1
@@ -121,7 +141,7 @@ class FunctionPool(Generic[W]):
             self._free.insert(0, slot)
         if self._free:
             return self._take()
-        self.waiting[waiter] = None
+        self._enqueue(waiter, size)
         self.waiting.move_to_end(waiter, last=False)
         return None
 
@@ -177,6 +197,7 @@ class FunctionPool(Generic[W]):
         """Take all waiters out of the queue, to be answered with an error."""
         waiters = list(self.waiting)
         self.waiting.clear()
+        self.waiting_bytes = 0
         return waiters
 
     @property
@@ -212,7 +233,7 @@ class FunctionPool(Generic[W]):
         return slot
 
     def _assign(self) -> list[Assignment[W]]:
-        return [(self._take(), self.waiting.popitem(last=False)[0]) for _ in range(self._pairs())]
+        return [(self._take(), self._dequeue()) for _ in range(self._pairs())]
 
     def _pairs(self) -> int:
         return min(len(self._free), len(self.waiting))

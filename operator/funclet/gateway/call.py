@@ -9,7 +9,7 @@ from funclet.core.revision import Revision
 from funclet.core.slots import FunctionPool, Slot
 
 if TYPE_CHECKING:
-    from funclet.gateway.client import Request
+    from funclet.gateway.request import Request
 
 
 @dataclass(slots=True)
@@ -40,9 +40,9 @@ class Served:
 
     __slots__ = ("key", "meter", "pool", "revision")
 
-    def __init__(self, key: str, queue_limit: int, meter: FunctionMeter) -> None:
+    def __init__(self, key: str, queue_limit: int, queue_limit_bytes: int, meter: FunctionMeter) -> None:
         self.key = key
-        self.pool: FunctionPool[Call] = FunctionPool(key, queue_limit)
+        self.pool: FunctionPool[Call] = FunctionPool(key, queue_limit, queue_limit_bytes)
         self.revision: Revision | None = None
         self.meter = meter
         meter.queue_depth = lambda: len(self.pool.waiting)
@@ -53,7 +53,10 @@ class Reply(Protocol):
     """How an invocation is answered: as the Lambda API does, or as an HTTP API does."""
 
     def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> None:
-        """The function has run, with or without success."""
+        """The function has run, with or without success; if a part was `streamed` already, this is the end."""
+
+    def streamed(self, call: "Call", pieces: list[bytes]) -> bool:
+        """A part of an answer that comes as a stream. False: the caller is gone."""
 
     def refused(self, call: "Call", error: LambdaError) -> None:
         """The function has not run."""
@@ -64,7 +67,7 @@ class Call:
 
     __slots__ = (
         "body", "deadline", "head", "queued_at", "reply", "request", "request_id", "revision", "sent_at", "served",
-        "slot",
+        "slot", "stream_begun", "wants_stream",
     )  # fmt: skip
 
     def __init__(
@@ -81,12 +84,15 @@ class Call:
         self.queued_at = 0.0
         self.sent_at = 0.0
         self.deadline = 0.0
+        self.wants_stream = self.stream_begun = False
+        """Whether the instance may answer bit by bit; whether the caller has got the first bit."""
 
     def build_head(self, trace_id: str, client_context: str | None, *, log_tail: bool) -> None:
         """What every slot is sent of this call, after the slot's own prefix."""
         context = f"lambda-runtime-client-context: {client_context}\r\n" if client_context else ""
         tail = "x-amz-log-type: Tail\r\n" if log_tail else ""
+        stream = "lambda-runtime-function-response-mode: streaming\r\n" if self.wants_stream else ""
         self.head = (
-            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{context}{tail}"
+            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{context}{tail}{stream}"
             f"content-length: {len(self.body)}\r\n\r\n"
         ).encode()

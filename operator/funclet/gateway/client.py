@@ -1,66 +1,40 @@
 """The callers' side: HTTP/1.1 on one connection, one request at a time, the next ones waiting their turn.
 
-Bounds: 64 KiB for request line and headers, 6 MiB for the body, 30 s for the headers and between two pieces of the
-body, 10 minutes without a request. A request that is not clear (Content-Length twice or beside Transfer-Encoding, bare
-line feeds, …) is refused by llhttp in its strict mode, and the connection closed: a proxy in front may have understood
-it otherwise.
+Every byte, count and second is bounded by `Limits`. A request that is not clear (Content-Length twice or beside
+Transfer-Encoding, bare line feeds, …) is refused by llhttp in its strict mode or by `judge_head`, and the connection
+closed: a proxy in front may have understood it otherwise. A caller that ends its side of the connection has gone: that is
+how callers give up, and a FIN says no more than that (so do nginx and Go's net/http).
 """
 
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 import httptools
 
 from funclet.core.http_event import HttpAnswer, message_answer
-from funclet.core.lambda_api import BODY_LIMIT_BYTES
-
-if TYPE_CHECKING:
-    from funclet.gateway.call import Call
-
-HEAD_LIMIT_BYTES = 64 * 1024
-HEAD_TIMEOUT_SECONDS = 30
-BODY_TIMEOUT_SECONDS = 30
-IDLE_TIMEOUT_SECONDS = 600
-LINGER_SECONDS = 2
-"""After a refusal the rest of the request is read and dropped for so long: a reset would destroy the answer."""
+from funclet.gateway.budget import Budget, Lease
+from funclet.gateway.limits import Limits
+from funclet.gateway.request import Request, head_bytes, judge_head
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = frozenset((204, 304))
 
 
-class Request:
-    """One request, complete."""
-
-    __slots__ = ("body", "call", "client", "fields", "keep_alive", "method", "url")
-
-    def __init__(self, client: "ClientProtocol") -> None:
-        self.client = client
-        self.call: Call | None = None
-        """The invocation that it has become, until it is answered."""
-        self.url = b""
-        self.fields: dict[bytes, bytes] = {}
-        """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
-        self.body = b""
-        self.method = b""
-        self.keep_alive = True
-
-
-def _head_bytes(request: Request) -> int:
-    """What its head takes, without the delimiters."""
-    return len(request.url) + sum(len(name) + len(value) for name, value in request.fields.items())
-
-
 class Owner(Protocol):
     """What a connection needs of the gateway."""
 
+    budget: Budget
     date_header: str
-    clients: "set[ClientProtocol]"
+    limits: Limits
     loop: asyncio.AbstractEventLoop
     now: float
     """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
     stopping: bool
+
+    def enter(self, client: "ClientProtocol") -> HttpAnswer | None:
+        """A new connection; an answer if there are too many."""
 
     def handle(self, request: Request) -> None:
         """Answer this request, now or later, by `request.client.respond`."""
@@ -68,23 +42,31 @@ class Owner(Protocol):
     def abandon(self, request: Request) -> None:
         """The caller went away before its answer."""
 
+    def throttle(self, request: Request, *, paused: bool) -> None:
+        """The caller does not read what it is sent of this request's answer; or it reads again."""
+
     def leave(self, client: "ClientProtocol") -> None:
         """This connection is closed."""
 
     def too_large(self, url: bytes) -> HttpAnswer:
         """The answer to a body beyond the limit."""
 
+    def too_busy(self, url: bytes) -> HttpAnswer:
+        """The answer to a body for which there is no room."""
+
 
 class ClientProtocol(asyncio.Protocol):
     """One connection of a caller."""
 
     __slots__ = (
-        "_body", "_body_size", "_current", "_deadline", "_fault", "_fields", "_head_size", "_in_head", "_lingering",
-        "_loop", "_owner", "_parser", "_paused", "_queue", "_request", "_transport", "_writable", "source_ip",
+        "_body", "_body_size", "_current", "_cut", "_deadline", "_fault", "_fields", "_in_head", "_joined", "_limits",
+        "_lingering", "_loop", "_owner", "_parser", "_paused", "_queue", "_received", "_receiving", "_request",
+        "_transport", "_unread", "_writable", "source_ip",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
+        self._limits = owner.limits
         self._loop = owner.loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -93,11 +75,17 @@ class ClientProtocol(asyncio.Protocol):
         self._current: Request | None = None
         self._queue: deque[Request] = deque()
         self._body: list[bytes] = []
-        self._head_size = self._body_size = 0
+        self._received = self._body_size = self._joined = 0
+        """Of the request that is being read: all bytes, those of its body, headers that came more than once."""
         self._in_head = True
+        self._receiving = False
         self._fault: HttpAnswer | None = None
         self._paused = False
+        self._cut = False
+        """Nothing after the requests that wait is looked at any more."""
         self._writable = True
+        self._unread = 0
+        """Bytes that the caller lets lie while we do not write."""
         self._lingering = False
         self._deadline = 0.0
         self.source_ip = ""
@@ -108,49 +96,57 @@ class ClientProtocol(asyncio.Protocol):
         """A caller has connected."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         self.source_ip = (transport.get_extra_info("peername") or ("",))[0]
-        self._deadline = self._owner.now + HEAD_TIMEOUT_SECONDS
-        self._owner.clients.add(self)
+        self._deadline = self._owner.now + self._limits.head_seconds
+        refusal = self._owner.enter(self)
+        if refusal is not None:
+            self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has gone."""
         self._owner.leave(self)
-        self._transport = None
+        self._owner.budget.give_back(self._unread)
+        self._transport = self._request.lease = None
+        self._unread = 0
         self._queue.clear()
+        self._body.clear()
         if self._current is not None:
             current, self._current = self._current, None
             self._owner.abandon(current)
 
-    def pause_writing(self) -> None:
-        """The caller does not read its answers: begin nothing more for it."""
-        self._writable = False
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        self._writable = True
-        self._next()
-
     def data_received(self, data: bytes) -> None:
         """Parse; complete requests are answered in their order."""
-        if self._lingering:
-            return
-        self._head_size += len(data)
+        rest = data
+        while rest and not (self._lingering or self._cut):
+            rest = self._feed(rest)
+        self._next()
+
+    def _feed(self, data: bytes) -> bytes:
+        """What is to be parsed anew: nothing is upgraded, the request is answered as if it had not asked for that."""
+        self._received += len(data)
+        rest = b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._continue_after_upgrade(data[upgrade.args[0] :])
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :] if self._fault is None else b""
         except httptools.HttpParserError:
             self._fault = self._fault or message_answer(400, "Bad Request")
-        if self._in_head and self._head_size > HEAD_LIMIT_BYTES + len(data):
-            self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
-        self._next()
+        if self._received > self._limits.head_bytes + len(data):
+            self._check_received(self._received - self._body_size - len(data))
+        return rest
 
-    def _continue_after_upgrade(self, rest: bytes) -> None:
-        """Nothing is upgraded: the request was answered as if it had not asked."""
-        if self._fault is not None:
-            return
-        self._parser = httptools.HttpRequestParser(self)
-        if rest:
-            self.data_received(rest)
+    def _check_received(self, overhead: int) -> None:
+        """`overhead`: what has come beside the body, but for the last piece of data."""
+        if self._in_head and overhead > self._limits.head_bytes:
+            self._fail(message_answer(431, "Request Header Fields Too Large"))
+        elif overhead > self._limits.head_bytes + self._limits.framing_bytes:
+            self._fail(self._owner.too_large(self._request.url))
+
+    def _fail(self, answer: HttpAnswer) -> None:
+        """The request that is being read will be refused, when those before it are answered."""
+        self._fault = self._fault or answer
+        self._body.clear()
+        self._request.lease = None
 
     # --- callbacks of the parser ---
 
@@ -159,8 +155,9 @@ class ClientProtocol(asyncio.Protocol):
         self._request = request = Request(self)
         self._fields = request.fields
         self._body = []
-        self._in_head = True
-        self._deadline = self._owner.now + HEAD_TIMEOUT_SECONDS
+        self._body_size = self._joined = 0
+        self._in_head = self._receiving = True
+        self._deadline = self._owner.now + self._limits.head_seconds
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
@@ -171,27 +168,37 @@ class ClientProtocol(asyncio.Protocol):
         name = name.lower()
         fields = self._fields
         if name in fields:
+            self._joined += 1
+            if self._joined > self._limits.headers:
+                return
             value = fields[name] + (b"; " if name == b"cookie" else b",") + value
         fields[name] = value
 
     def on_headers_complete(self) -> None:
-        """Refuse what is too large before it is read."""
+        """Refuse what is not clear or too large before it is read."""
         self._in_head = False
-        request, parser, fields = self._request, self._parser, self._fields
+        request, parser, fields, limits = self._request, self._parser, self._fields, self._limits
         self._fields = {}
         request.method = parser.get_method()
-        request.keep_alive = parser.should_keep_alive() and (
-            b"connection" not in fields or parser.get_http_version() == "1.1"
-        )
-        if request.method == b"CONNECT":
-            self._fault = self._fault or message_answer(400, "Bad Request")
-        if self._head_size > HEAD_LIMIT_BYTES and _head_bytes(request) > HEAD_LIMIT_BYTES:
-            self._fault = self._fault or message_answer(431, "Request Header Fields Too Large")
-        self._body_size = 0
-        if int(fields.get(b"content-length", b"0")) > BODY_LIMIT_BYTES:
-            self._fault = self._fault or self._owner.too_large(request.url)
+        request.keep_alive = parser.should_keep_alive()
+        if not request.keep_alive or b"connection" in fields:
+            self._read_version(parser.get_http_version())
+        refusal = judge_head(request, len(fields) + self._joined, limits)
+        if refusal is not None:
+            self._fail(refusal)
+        elif self._received > limits.head_bytes and head_bytes(request) > limits.head_bytes:
+            self._fail(message_answer(431, "Request Header Fields Too Large"))
+        elif b"content-length" in fields and int(fields[b"content-length"]) > limits.body_bytes:
+            self._fail(self._owner.too_large(request.url))
         elif b"expect" in fields:
             self._expect(fields[b"expect"])
+
+    def _read_version(self, version: str) -> None:
+        if version == "1.0":
+            self._request.is_old = True
+            self._request.keep_alive = False
+        elif version != "1.1":
+            self._fail(message_answer(505, "HTTP Version Not Supported"))
 
     def _expect(self, value: bytes) -> None:
         """RFC 9110, 10.1.1. Only when no earlier answer is due on this connection."""
@@ -203,23 +210,36 @@ class ClientProtocol(asyncio.Protocol):
         """A piece of the body."""
         if self._fault is not None:
             return
+        if not self._body:
+            self._request.deadline = self._owner.now + self._limits.body_seconds
         self._body.append(body)
         self._body_size += len(body)
-        self._deadline = self._owner.now + BODY_TIMEOUT_SECONDS
-        if self._body_size > BODY_LIMIT_BYTES:
-            self._body.clear()
-            self._fault = self._owner.too_large(self._request.url)
+        self._deadline = min(self._request.deadline, self._owner.now + self._limits.body_gap_seconds)
+        if self._body_size > self._limits.small_bytes:
+            self._check_body()
+
+    def _check_body(self) -> None:
+        request = self._request
+        request.lease = request.lease or Lease(self._owner.budget)
+        if self._body_size > self._limits.body_bytes:
+            self._fail(self._owner.too_large(request.url))
+        elif not request.lease.grow(self._body_size):
+            self._fail(self._owner.too_busy(request.url))
 
     def on_message_complete(self) -> None:
         """A request is complete; it may be one of several in the same piece of data."""
-        if self._fault is not None:
+        if self._fault is not None or self._cut:
             return
         body = self._body
         self._request.body = body[0] if len(body) == 1 else b"".join(body)
         self._body = []
         self._in_head = True
-        self._head_size = 0
+        self._receiving = False
+        self._received = 0
         self._queue.append(self._request)
+        if len(self._queue) > self._limits.pipelined:
+            self._request.keep_alive = False
+            self._cut = True
 
     # --- answers ---
 
@@ -239,10 +259,19 @@ class ClientProtocol(asyncio.Protocol):
     def _refuse(self, answer: HttpAnswer) -> None:
         """The last answer of this connection, to a request that is not even complete."""
         assert self._transport is not None
+        length = f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
+        self._transport.write(f"{self._head(answer)}{self._owner.date_header}{length}".encode() + answer.body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """End our side; the caller's is read and dropped for a while, since a reset would destroy the answer."""
+        assert self._transport is not None
         self._lingering = True
-        self._deadline = self._owner.now + LINGER_SECONDS
-        self._transport.write(self._encode(answer, keep_alive=False))
+        self._deadline = self._owner.now + self._limits.linger_seconds
         self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
 
     def respond(self, request: Request, answer: HttpAnswer) -> None:
         """Send the answer to the current request."""
@@ -260,10 +289,19 @@ class ClientProtocol(asyncio.Protocol):
         length = f"content-length: {len(body)}\r\n" if not bodiless or body else ""
         text = f"{head}{self._owner.date_header}{length}{end}".encode()
         self._transport.write(text if bodiless else text + body)
+        self._end_answer(request, keep_alive=keep_alive)
+
+    def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
+        """The current request is answered."""
+        assert self._transport is not None
         self._current = request.call = None
-        self._deadline = self._owner.now + IDLE_TIMEOUT_SECONDS
+        if not self._receiving:
+            self._deadline = self._owner.now + self._limits.idle_seconds
         if not keep_alive:
-            self._transport.close()
+            if self._cut:
+                self._linger()
+            else:
+                self._transport.close()
         elif self._queue or self._fault is not None:
             self._loop.call_soon(self._next)
 
@@ -271,21 +309,53 @@ class ClientProtocol(asyncio.Protocol):
         headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         return f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n{headers}"
 
-    def _encode(self, answer: HttpAnswer, *, keep_alive: bool) -> bytes:
-        end = "" if keep_alive else "connection: close\r\n"
-        head = f"{self._head(answer)}{self._owner.date_header}content-length: {len(answer.body)}\r\n{end}\r\n"
-        return head.encode() + answer.body
+    # --- callers that do not read ---
+
+    def pause_writing(self) -> None:
+        """The caller does not read its answers: begin nothing more for it."""
+        assert self._transport is not None
+        self._writable = False
+        self._unread = self._transport.get_write_buffer_size()
+        self._owner.budget.used_bytes += self._unread
+        self._deadline = self._owner.now + self._limits.read_seconds
+        if self._current is not None:
+            self._owner.throttle(self._current, paused=True)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._writable = True
+        self._owner.budget.give_back(self._unread)
+        self._unread = 0
+        if self._current is not None:
+            self._owner.throttle(self._current, paused=False)
+        elif not self._receiving and not self._lingering:
+            self._deadline = self._owner.now + self._limits.idle_seconds
+        self._next()
+
+    def _watch_reader(self, now: float) -> None:
+        """It must take `read_bytes` in every `read_seconds`."""
+        assert self._transport is not None
+        unread = self._transport.get_write_buffer_size()
+        if unread <= self._unread - self._limits.read_bytes:
+            self._owner.budget.give_back(self._unread - unread)
+            self._unread = unread
+            self._deadline = now + self._limits.read_seconds
+        elif now >= self._deadline:
+            self._transport.abort()
 
     # --- time ---
 
     def sweep(self, now: float) -> None:
         """Close what has been silent for too long. While an answer is being made, no caller is late."""
-        if self._transport is None or self._current is not None or now < self._deadline:
+        if self._transport is None:
             return
-        if self._lingering or (self._in_head and self._head_size == 0):
-            self._transport.abort()
-        else:
-            self._refuse(message_answer(408, "Request Timeout"))
+        if not self._writable:
+            self._watch_reader(now)
+        elif self._current is None and now >= self._deadline:
+            if self._lingering or not self._receiving:
+                self._transport.abort()
+            else:
+                self._refuse(message_answer(408, "Request Timeout"))
 
     def abort(self) -> None:
         """Close the connection whatever is due on it."""

@@ -8,12 +8,15 @@ from funclet.core.billing import billed_ms
 from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_error, unavailable
 from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
+from funclet.gateway.budget import Budget
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
 from funclet.gateway.demand import DemandReporter
+from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.upstream import SlotConnection
 
 log = logging.getLogger(__name__)
 
+MIB = 1024 * 1024
 GUARD_SECONDS = 15
 """Beyond the timeout, which the instance enforces: 10 s for the init phase (Lambda's limit), 5 s for all else."""
 
@@ -22,20 +25,23 @@ class Dispatcher:
     """Owns the pools and all calls that run or wait."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, demand: DemandReporter, queue_limit: int, queue_timeout_seconds: float
+        self, loop: asyncio.AbstractEventLoop, demand: DemandReporter, settings: GatewaySettings, budget: Budget
     ) -> None:
         self.loop = loop
+        self.budget = budget
         self.functions: dict[str, Served] = {}
         self.active: set[Call] = set()
         self._demand = demand
-        self._queue_limit = queue_limit
-        self._queue_timeout_seconds = queue_timeout_seconds
+        self._held: list[SlotConnection] = []
+        self._settings = settings
 
     def serve(self, key: str) -> Served:
         """The function of this key, with an empty pool if it is new."""
         served = self.functions.get(key)
         if served is None:
-            served = self.functions[key] = Served(key, self._queue_limit, INVOCATIONS.of(key))
+            served = self.functions[key] = Served(
+                key, self._settings.queue_limit, self._settings.queue_limit_mib * MIB, INVOCATIONS.of(key)
+            )
         return served
 
     def discard_unused(self, served: Served) -> None:
@@ -51,7 +57,7 @@ class Dispatcher:
         pool = call.served.pool
         call.queued_at = self.loop.time()
         try:
-            slot = pool.admit(call, any_length=any_length)
+            slot = pool.admit(call, len(call.body), any_length=any_length)
         except Throttled as error:
             call.served.meter.throttle(error.reason)
             call.reply.refused(call, throttled(error.reason))
@@ -64,7 +70,7 @@ class Dispatcher:
             self._demand.touch(pool)
             self._send(slot, call, call.queued_at)
         else:
-            call.deadline = call.queued_at + self._queue_timeout_seconds
+            call.deadline = call.queued_at + self._settings.queue_timeout_seconds
             self._demand.hurry(pool)
 
     def _send(self, slot: Slot, call: Call, now: float) -> None:
@@ -73,7 +79,7 @@ class Dispatcher:
         call.deadline = now + call.revision.timeout_seconds + GUARD_SECONDS
         channel = slot.channel
         if channel is None:
-            channel = slot.channel = SlotConnection(self, slot)
+            channel = SlotConnection(self, slot)
         assert isinstance(channel, SlotConnection)
         channel.send(call)
 
@@ -91,6 +97,27 @@ class Dispatcher:
         self._release(slot, call, now, max(0, occupied_us - (answer.init_us or 0)) / 1000)
         measure = self._meter(call, duration_us, answer)
         call.reply.answered(call, answer, measure)
+
+    def stream(self, call: Call, pieces: list[bytes]) -> None:
+        """The instance answers bit by bit."""
+        if not call.reply.streamed(call, pieces):
+            self._break_off(call)
+
+    def _break_off(self, call: Call) -> None:
+        """The caller of a stream went away: the instance need not go on."""
+        slot = call.slot
+        if slot is not None and isinstance(slot.channel, SlotConnection):
+            slot.channel.cancel()
+            self.complete(slot, call, InstanceAnswer(b""))
+
+    def throttle(self, call: Call, *, paused: bool) -> None:
+        """The caller of a stream does not read, or reads again."""
+        if call.stream_begun and call.slot is not None and isinstance(call.slot.channel, SlotConnection):
+            (call.slot.channel.pause if paused else call.slot.channel.resume)()
+
+    def hold(self, connection: SlotConnection) -> None:
+        """No room for an answer: it is tried again at each sweep."""
+        self._held.append(connection)
 
     def _release(self, slot: Slot, call: Call, now: float, service_ms: float | None) -> None:
         self.active.discard(call)
@@ -120,9 +147,9 @@ class Dispatcher:
         """Try another slot, or wait again for as long as the call may."""
         pool = call.served.pool
         call.slot = None
-        call.deadline = call.queued_at + self._queue_timeout_seconds
-        log.info("connect failed", extra={"function": pool.key, "instance": slot.instance.address.name})
-        following = pool.retry(slot, call, self.loop.time())
+        call.deadline = call.queued_at + self._settings.queue_timeout_seconds
+        log.info("call not delivered", extra={"function": pool.key, "instance": slot.instance.address.name})
+        following = pool.retry(slot, call, self.loop.time(), len(call.body))
         self._demand.hurry(pool)
         if following is not None:
             self._send(following, call, self.loop.time())
@@ -146,13 +173,18 @@ class Dispatcher:
         self._demand.touch(served.pool)
 
     def abandon(self, call: Call) -> None:
-        """The caller went away. What runs goes on, as on Lambda; what waits does not begin."""
-        if call.served.pool.forget(call):
+        """The caller went away. What runs goes on, as on Lambda; what waits does not begin; a stream breaks off."""
+        if call.stream_begun:
+            self._break_off(call)
+        elif call.served.pool.forget(call):
             self.active.discard(call)
             self._demand.touch(call.served.pool)
 
     def sweep(self, now: float) -> None:
-        """End what has waited or run for too long."""
+        """End what has waited or run for too long; go on with answers for which there is room now."""
+        held, self._held = self._held, []
+        for connection in held:
+            connection.admit_answer()
         for call in [call for call in self.active if call.deadline < now]:
             if call.served.pool.forget(call):
                 self._demand.touch(call.served.pool)

@@ -19,7 +19,7 @@ from funclet.core.http_event import (
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
-from funclet.gateway.client import Request
+from funclet.gateway.request import Request
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_stage import read_trace_id
 
@@ -34,6 +34,10 @@ class HttpReply:
         response = internal_error() if answer.error else parse_answer(answer.body)
         headers = [*response.headers, ("apigw-requestid", call.request_id)]
         call.request.client.respond(call.request, HttpAnswer(response.status, headers, response.body))
+
+    def streamed(self, call: Call, pieces: list[bytes]) -> bool:
+        """Nobody asked for a stream."""
+        return False
 
     def refused(self, call: Call, error: LambdaError) -> None:
         """429 and 503 as such, all else is the platform's fault."""

@@ -17,7 +17,7 @@ from funclet.core.lambda_api import (
 )
 from funclet.core.revision import LATEST
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
-from funclet.gateway.client import Request
+from funclet.gateway.request import Request
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.settings import GatewaySettings
 
@@ -52,6 +52,10 @@ class LambdaReply:
             f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {measure.queue_seconds * 1000:.2f}\r\n"
         )
         call.request.client.respond_raw(call.request, head, answer.body)
+
+    def streamed(self, call: Call, pieces: list[bytes]) -> bool:
+        """Nobody asked for a stream."""
+        return False
 
     def refused(self, call: Call, error: LambdaError) -> None:
         """The error's own status."""

@@ -12,21 +12,27 @@ from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
-from funclet.core.lambda_api import LambdaError, request_too_large, unknown_operation
+from funclet.core.lambda_api import LambdaError, request_too_large, unavailable, unknown_operation
 from funclet.core.messages import FeedMessage
 from funclet.core.revision import Revision
+from funclet.gateway.budget import Budget
 from funclet.gateway.call import Call
-from funclet.gateway.client import ClientProtocol, Request
+from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.http_stage import HttpStage
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.instances import InstanceBook
 from funclet.gateway.lambda_stage import LambdaStage, error_answer
+from funclet.gateway.limits import Limits
+from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
 
+MIB = 1024 * 1024
+LINGERING_CLIENTS = 100
+"""So many connections beyond the limit are open for the moment in which they are told."""
 SWEEP_SECONDS = 0.25
 """How late a timeout may be noticed. One sweep is cheaper than a timer for each call."""
 
@@ -47,8 +53,12 @@ class FunctionCatalog(Protocol):
 class Gateway:
     """Serves callers. The catalog is run by whoever made it; `port` is known after `start`."""
 
-    def __init__(self, settings: GatewaySettings, catalog: FunctionCatalog, scaler: ScalerClient) -> None:
+    def __init__(
+        self, settings: GatewaySettings, catalog: FunctionCatalog, scaler: ScalerClient, limits: Limits | None = None
+    ) -> None:
         self.port = settings.port
+        self.limits = limits or Limits()
+        self.budget = Budget(settings.body_limit_mib * MIB)
         self.stopping = False
         self.date_header = ""
         self.now = 0.0
@@ -72,7 +82,7 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         settings = self._settings
         self._demand = DemandReporter(self._scaler.reporter, self._scaler.report, self._drained, self.loop)
-        self._dispatcher = Dispatcher(self.loop, self._demand, settings.queue_limit, settings.queue_timeout_seconds)
+        self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.budget)
         self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
         self._lambda = LambdaStage(settings, self._dispatcher.functions, self._accounts)
         self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)
@@ -152,8 +162,24 @@ class Gateway:
 
     def abandon(self, request: Request) -> None:
         """The caller went away before its answer."""
+        call, request.call = request.call, None
+        if call is not None:
+            self._dispatcher.abandon(call)
+
+    def throttle(self, request: Request, *, paused: bool) -> None:
+        """The caller of a streamed answer does not read it: its instance waits."""
         if request.call is not None:
-            self._dispatcher.abandon(request.call)
+            self._dispatcher.throttle(request.call, paused=paused)
+
+    def enter(self, client: ClientProtocol) -> HttpAnswer | None:
+        """A new connection. Beyond the limit it is told so; far beyond, it is dropped."""
+        self.clients.add(client)
+        limit = self._settings.client_limit
+        if len(self.clients) <= limit:
+            return None
+        if len(self.clients) > limit + LINGERING_CLIENTS:
+            client.abort()
+        return error_answer(unavailable("Too many connections."), new_request_id())
 
     def leave(self, client: ClientProtocol) -> None:
         """A caller's connection is closed."""
@@ -166,6 +192,13 @@ class Gateway:
         if self._lambda.find_target(url) is None:
             return message_answer(413, "Request Entity Too Large")
         return error_answer(request_too_large(), new_request_id())
+
+    def too_busy(self, url: bytes) -> HttpAnswer:
+        """The answer to a body for which the gateway has no room now, in the words of the API that was called."""
+        error = unavailable("The gateway holds as many bytes of payloads as it may.")
+        if self._lambda.find_target(url) is None:
+            return message_answer(503, "Service Unavailable", (("retry-after", str(error.retry_after_seconds)),))
+        return error_answer(error, new_request_id())
 
     def _sweep(self) -> None:
         """Every quarter of a second: timeouts, and the date for the answers (RFC 9110, 6.6.1)."""

@@ -22,7 +22,13 @@ class GatewaySettings(RoleSettings):
     """The region in ARNs."""
     queue_limit: int = Field(default=1000, ge=0)
     """Invocations of one function that may wait for a slot; more get 503."""
+    queue_limit_mib: int = Field(default=64, ge=1)
+    """MiB of payloads of one function that may wait for a slot; more get 503."""
     queue_timeout_seconds: float = Field(default=60, gt=0)
     """How long an invocation may wait for a slot until it gets 503."""
+    body_limit_mib: int = Field(default=256, ge=16)
+    """MiB of payloads above 64 KiB that the gateway holds at once, requests and answers; more requests get 503."""
+    client_limit: int = Field(default=10000, ge=1)
+    """Connections of callers; more are told 503 and closed."""
     shutdown_seconds: float = Field(default=20, ge=0)
     """How long running invocations may take to end when the gateway is stopped."""

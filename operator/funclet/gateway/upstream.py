@@ -1,20 +1,18 @@
-"""The instances' side: one kept-alive connection a slot.
-
-The other end is a process that runs the user's code, so what it sends is not trusted: bounded, with exactly one
-Content-Length, and nothing of its headers goes on but checked values.
-"""
+"""The instances' side: one kept-alive connection a slot."""
 
 import asyncio
 import re
 from typing import Protocol, cast
 
 from funclet.core.slots import Slot
+from funclet.gateway.answers import AnswerError, AnswerReader
+from funclet.gateway.budget import Budget, Lease
 from funclet.gateway.call import Call, InstanceAnswer
+from funclet.gateway.delivery import acknowledged_bytes
 
-HEAD_LIMIT_BYTES = 64 * 1024
-BODY_LIMIT_BYTES = 16 * 1024 * 1024
-"""Above Lambda's 6 MB, which the instance enforces with an error of its own."""
 CONNECT_TIMEOUT_SECONDS = 5
+SMALL_ANSWER_BYTES = 64 * 1024
+"""Answers up to this size are not counted in the gateway's budget of bytes."""
 USUAL_HEAD = re.compile(
     rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: (\d{1,7})\r\n"
     rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n"
@@ -26,9 +24,16 @@ class Owner(Protocol):
     """What a slot's connection tells."""
 
     loop: asyncio.AbstractEventLoop
+    budget: Budget
 
     def complete(self, slot: Slot, call: Call, answer: InstanceAnswer) -> None:
         """The instance has answered."""
+
+    def stream(self, call: Call, pieces: list[bytes]) -> None:
+        """A part of an answer that comes as a stream; the first time perhaps without any piece."""
+
+    def hold(self, connection: "SlotConnection") -> None:
+        """There is no room for the answer that comes: call `admit_answer` again when there may be."""
 
     def undelivered(self, slot: Slot, call: Call) -> None:
         """Nothing of the call reached the instance."""
@@ -37,23 +42,26 @@ class Owner(Protocol):
         """The instance had the call and will not answer."""
 
 
-class AnswerError(Exception):
-    """The instance sent what is no answer of the contract."""
-
-
 class SlotConnection(asyncio.Protocol):
-    """The connection to one slot; opened when it is first needed, and again after it was lost."""
+    """One connection to one slot, from its opening to its end; then the slot's next call opens another."""
 
-    __slots__ = ("_address", "_buffer", "_call", "_connecting", "_owner", "_prefix", "_slot", "_transport")
+    __slots__ = (
+        "_address", "_call", "_connecting", "_lease", "_owner", "_prefix", "_reader", "_sent", "_sent_before", "_slot",
+        "_transport",
+    )  # fmt: skip
 
     def __init__(self, owner: Owner, slot: Slot) -> None:
+        slot.channel = self
         self._owner = owner
         self._slot = slot
         self._address = slot.instance.address
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._call: Call | None = None
-        self._buffer = b""
+        self._reader: AnswerReader | None = None
+        self._lease: Lease | None = None
+        self._sent = self._sent_before = 0
+        """Bytes written on this connection; those before the call that is on it."""
         self._prefix = (
             f"POST /invoke HTTP/1.1\r\nhost: funclet\r\nx-funclet-token: {self._address.token}\r\n"
             "content-type: application/json\r\nlambda-runtime-aws-request-id: "
@@ -62,10 +70,17 @@ class SlotConnection(asyncio.Protocol):
     def send(self, call: Call) -> None:
         """Deliver a call; the owner hears of its end, once."""
         self._call = call
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._prefix + call.head + call.body)
+        if self._transport is not None:
+            self._write(call)
         else:
             self.open()
+
+    def _write(self, call: Call) -> None:
+        assert self._transport is not None
+        data = self._prefix + call.head + call.body
+        self._sent_before = self._sent
+        self._sent += len(data)
+        self._transport.write(data)
 
     def open(self) -> None:
         """Connect, unless that is under way."""
@@ -77,110 +92,117 @@ class SlotConnection(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await self._owner.loop.create_connection(lambda: self, self._address.host, self._slot.port)
         except (OSError, TimeoutError):
-            self._connecting = None
-            call, self._call = self._call, None
+            call = self._retire()
             if call is not None:
                 self._owner.undelivered(self._slot, call)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: deliver what waited for that."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
-        self._connecting = None
-        self._buffer = b""
-        self._slot.instance.connect_failures = 0
-        if self._call is not None:
-            self._transport.write(self._prefix + self._call.head + self._call.body)
+        if self._slot.channel is not self:
+            self._transport.abort()
+        elif self._call is not None:
+            self._write(self._call)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Closed by the other end, or by `close`."""
-        self._transport = None
-        self._lose_call()
+        """Closed by the other end, or by us."""
+        self._lose()
 
-    def _lose_call(self) -> None:
+    def _retire(self) -> Call | None:
+        """The connection is of no use any more. Returns the call that was on it."""
+        if self._slot.channel is self:
+            self._slot.channel = None
+        if self._transport is not None:
+            self._transport.abort()
         call, self._call = self._call, None
+        self._transport = self._reader = self._lease = None
+        return call
+
+    def _lose(self) -> None:
+        """Drop the connection. The call on it is tried elsewhere, but only if none of it was delivered."""
+        undelivered = self._call is not None and self._reader is None and self._is_undelivered()
+        call = self._retire()
         if call is not None:
-            self._owner.died(self._slot, call)
+            (self._owner.undelivered if undelivered else self._owner.died)(self._slot, call)
+
+    def _is_undelivered(self) -> bool:
+        if self._transport is None:
+            return True
+        acknowledged = acknowledged_bytes(self._transport)
+        return acknowledged is not None and acknowledged <= self._sent_before
 
     def close(self) -> None:
         """Drop the connection at once; a call on it has died."""
-        transport, self._transport = self._transport, None
         if self._connecting is not None:
             self._connecting.cancel()
-            self._connecting = None
-        if transport is not None:
-            transport.abort()
-        self._lose_call()
+        self._lose()
 
     def cancel(self) -> None:
         """Drop the connection and the call on it, whose owner has answered it already."""
         self._call = None
         self.close()
 
+    def pause(self) -> None:
+        """Read no more of the answer; the instance waits when what lies between is full."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         """An answer, or a part of one."""
         if self._transport is None:
             return
-        self._buffer = data = self._buffer + data if self._buffer else data
-        call = self._call
-        try:
-            answer = parse_answer(data)
-            if answer is None:
+        if self._reader is None and self._call is not None:
+            usual = USUAL_HEAD.match(data)
+            if usual is not None and len(data) - usual.end() == int(usual[1]):
+                self._complete(InstanceAnswer(data[usual.end() :], int(usual[2])))
                 return
-            if call is None:
-                raise AnswerError("an answer to nothing")
+        try:
+            self._read(data)
         except AnswerError:
-            self.close()
+            self._lose()
+
+    def _read(self, data: bytes) -> None:
+        call, reader = self._call, self._reader
+        if call is None:
+            raise AnswerError("an answer to nothing")
+        if reader is None:
+            reader = self._reader = AnswerReader()
+        reader.feed(data)
+        if reader.chunked:
+            if not call.wants_stream:
+                raise AnswerError("a stream that nobody asked for")
+            self._owner.stream(call, reader.take())
+        if reader.done:
+            if self._call is call:
+                self._complete(reader.answer())
+        elif self._lease is None and reader.length > SMALL_ANSWER_BYTES:
+            self.admit_answer()
+
+    def admit_answer(self) -> None:
+        """Read on if there is room for the whole answer, or else when there is."""
+        if self._reader is None or self._transport is None:
             return
-        self._buffer = b""
-        self._call = None
+        lease = self._lease or Lease(self._owner.budget)
+        self._lease = lease
+        if lease.grow(self._reader.length):
+            self.resume()
+        else:
+            self.pause()
+            self._owner.hold(self)
+
+    def _complete(self, answer: InstanceAnswer) -> None:
+        """The owner may send the next call from within."""
+        call, self._call = self._call, None
+        assert call is not None
+        lease, self._lease = self._lease, None  # until the answer is written
+        self._reader = None
+        self._slot.instance.connect_failures = 0
         if answer.close:
-            transport, self._transport = self._transport, None
-            transport.abort()
+            self._retire()
         self._owner.complete(self._slot, call, answer)
-
-
-def parse_answer(data: bytes) -> InstanceAnswer | None:
-    """The answer in these bytes, None while it is not complete. Raises AnswerError."""
-    usual = USUAL_HEAD.match(data)
-    if usual is not None:
-        size, duration_us = usual.groups()
-        if len(data) - usual.end() == int(size):
-            return InstanceAnswer(data[usual.end() :], int(duration_us))
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        if len(data) > HEAD_LIMIT_BYTES:
-            raise AnswerError("the head is too long")
-        return None
-    lines = data[:end].split(b"\r\n")
-    if not lines[0].startswith(b"HTTP/1.1 200"):
-        raise AnswerError("the status is not 200")
-    headers: dict[bytes, bytes] = {}
-    for line in lines[1:]:
-        name, _, value = line.partition(b":")
-        headers[name.lower()] = value.strip()
-    length = _parse_number(headers.get(b"content-length", b""))
-    if length is None or length > BODY_LIMIT_BYTES:
-        raise AnswerError("the length is missing or too large")
-    have = len(data) - end - 4
-    if have < length:
-        return None
-    if have > length:
-        raise AnswerError("more than one answer")
-    return _build_answer(headers, data[end + 4 :])
-
-
-def _parse_number(value: bytes) -> int | None:
-    return int(value) if value.isdigit() and len(value) < 16 else None
-
-
-def _build_answer(headers: dict[bytes, bytes], body: bytes) -> InstanceAnswer:
-    error = headers.get(b"x-amz-function-error")
-    log = headers.get(b"x-amz-log-result", b"").decode("latin-1")
-    return InstanceAnswer(
-        body=body,
-        duration_us=_parse_number(headers.get(b"x-funclet-duration-us", b"")),
-        init_us=_parse_number(headers.get(b"x-funclet-init-us", b"")),
-        error=None if error is None else "Handled" if error == b"Handled" else "Unhandled",
-        log_result=log if log.isascii() and log.isprintable() else "",
-        close=headers.get(b"connection", b"").lower() == b"close",
-    )
+        del lease

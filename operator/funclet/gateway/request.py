@@ -1,0 +1,62 @@
+"""One request of a caller, and what of its head is refused beyond what the parser refuses."""
+
+from typing import TYPE_CHECKING
+
+from funclet.core.http_event import HttpAnswer, message_answer
+from funclet.gateway.limits import Limits
+
+if TYPE_CHECKING:
+    from funclet.gateway.budget import Lease
+    from funclet.gateway.call import Call
+    from funclet.gateway.client import ClientProtocol
+
+METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+"""Those that an HTTP API of API Gateway has."""
+
+
+class Request:
+    """One request, complete."""
+
+    __slots__ = ("body", "call", "client", "deadline", "fields", "is_old", "keep_alive", "lease", "method", "url")
+
+    def __init__(self, client: "ClientProtocol") -> None:
+        self.client = client
+        self.call: Call | None = None
+        """The invocation that it has become, until it is answered."""
+        self.url = b""
+        self.fields: dict[bytes, bytes] = {}
+        """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
+        self.body = b""
+        self.deadline = 0.0
+        """When its body must have come."""
+        self.lease: Lease | None = None
+        """What a large body takes of the gateway's budget."""
+        self.method = b""
+        self.keep_alive = True
+        self.is_old = False
+        """HTTP/1.0: it cannot read chunks."""
+
+
+def judge_head(request: Request, header_count: int, limits: Limits) -> HttpAnswer | None:
+    """The refusal of a head that another HTTP implementation may understand otherwise, or that is too much."""
+    fields = request.fields
+    host = fields.get(b"host")
+    if request.method not in METHODS:
+        return message_answer(501, "Not Implemented")
+    if header_count > limits.headers:
+        return message_answer(431, "Request Header Fields Too Large")
+    if (host is None and not request.is_old) or (host is not None and b"," in host):
+        return message_answer(400, "Bad Request")  # RFC 9112, 3.2: exactly one Host
+    coding = fields.get(b"transfer-encoding")
+    if coding is None:
+        return None
+    if request.is_old:
+        return message_answer(400, "Bad Request")  # RFC 9112, 6.1: its framing is faulty
+    if coding.lower() != b"chunked":
+        return message_answer(501, "Not Implemented")  # RFC 9112, 6.1: a coding that we do not understand
+    return None
+
+
+def head_bytes(request: Request) -> int:
+    """What its head takes, without the delimiters."""
+    return len(request.url) + sum(len(name) + len(value) for name, value in request.fields.items())
