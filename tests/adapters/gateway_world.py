@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from funclet.api.function import Environment, PodSettings
 from funclet.api.trigger import Trigger
 from funclet.core.messages import DemandReport, InstanceAddress, Message, Ready, Snapshot
 from funclet.core.revision import Revision
+from funclet.gateway.limits import Limits
 from funclet.gateway.role import Gateway
 from funclet.gateway.settings import GatewaySettings
 
@@ -78,6 +80,78 @@ class Slot:
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"HTTP/1.1 200 OK\r\n{text}\r\n".encode() + answer)
         await writer.drain()
+
+
+FORM = re.compile(
+    rb"POST /invoke HTTP/1\.1\r\nhost: funclet\r\nx-funclet-token: t\r\ncontent-type: application/json\r\n"
+    rb"lambda-runtime-aws-request-id: [0-9a-f-]{36}\r\nlambda-runtime-trace-id: [\w=;:.,+/ -]{1,512}\r\n"
+    rb"(?:lambda-runtime-client-context: [ -~]+\r\n)?(?:x-amz-log-type: Tail\r\n)?"
+    rb"(?:lambda-runtime-function-response-mode: streaming\r\n)?content-length: (\d+)\r\n\r\n"
+)
+"""All that a gateway ever says to an instance, but for the body."""
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+WELL = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-funclet-duration-us: 1500\r\n\r\n%b"
+)
+
+
+async def answer_well(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a script does that wants nothing special."""
+    writer.write(WELL % (2, b"{}"))
+    await writer.drain()
+
+
+class Recorder:
+    """An instance that keeps every byte it is sent, and then does what its script says."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.bodies: list[bytes] = []
+        self.strays: list[bytes] = []
+        """What is none of the gateway's requests."""
+        self.connections = 0
+        self.running = 0
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port, limit=1 << 20)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                form = FORM.fullmatch(head)
+                if form is None:
+                    self.strays.append(head)
+                    return
+                self.bodies.append(await reader.readexactly(int(form[1])))
+                self.running += 1
+                try:
+                    await self.script(reader, writer)
+                finally:
+                    self.running -= 1
+        except asyncio.IncompleteReadError as error:
+            self.strays += [error.partial] if error.partial else []
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
 
 
 @dataclass
@@ -181,10 +255,11 @@ class Scaler:
 class World:
     """All of it, and a client."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, limits: Limits | None = None, **settings: object) -> None:
+        self._limits = limits
         self.catalog = Catalog()
         self.scaler = Scaler()
-        self.slots: list[Slot] = []
+        self.slots: list[Slot | Recorder] = []
         self._settings = settings
         self._instances = 0
 
@@ -193,7 +268,7 @@ class World:
         url = f"http://127.0.0.1:{self.scaler.port}"
         values = {"internal_token": TOKEN, "scaler_url": url, "port": 0, "host": "127.0.0.1", "shutdown_seconds": 1}
         settings = GatewaySettings.model_validate({**values, **self._settings})
-        self.gateway = Gateway(settings, self.catalog, ScalerClient(url, TOKEN, "gateway-0"))
+        self.gateway = Gateway(settings, self.catalog, ScalerClient(url, TOKEN, "gateway-0"), self._limits)
         await self.gateway.start()
         self.url = f"http://127.0.0.1:{self.gateway.port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
@@ -211,7 +286,13 @@ class World:
         self.slots.append(slot)
         return slot
 
-    def announce(self, *slots: Slot, function: str = "hello", revision: str = "r1") -> str:
+    async def recorder(self, script: Script | None = None) -> "Recorder":
+        recorder = Recorder(script or answer_well)
+        await recorder.start()
+        self.slots.append(recorder)
+        return recorder
+
+    def announce(self, *slots: "Slot | Recorder", function: str = "hello", revision: str = "r1") -> str:
         """Tell the gateway of an instance with these slots."""
         self._instances += 1
         name = f"i{self._instances}"
@@ -235,6 +316,12 @@ class World:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.http.post(path, content=b"" if body is None else json.dumps(body), headers=named)
 
+    def queued(self, count: int, function: str = "hello") -> bool:
+        """Whether so many calls wait, by the newest report about this function."""
+        key = f"default/{function}"
+        newest = next((report for report in reversed(self.scaler.reports) if key in report.functions), None)
+        return newest is not None and newest.functions[key].queued == count
+
     async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
         """Send bytes on a connection of their own; everything that comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
@@ -252,8 +339,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(**settings: object) -> AsyncIterator[World]:
-    world = World(**settings)
+async def running(limits: Limits | None = None, **settings: object) -> AsyncIterator[World]:
+    world = World(limits, **settings)
     await world.start()
     try:
         yield world

@@ -212,15 +212,15 @@ async def test_a_call_waits_when_the_only_instance_refuses(world: World) -> None
 
 async def test_refused_and_deleted_functions_answer_their_waiters(world: World) -> None:
     call = asyncio.create_task(world.invoke())
-    await until(lambda: any("default/hello" in report.functions for report in world.scaler.reports))
+    await until(lambda: world.queued(1))
     world.scaler.say(Refused(function="default/hello", revision="r1", reason="NoRuntime", message="no image"))
     refused = await call
     assert refused.status_code == 503
     assert "NoRuntime: no image" in refused.json()["Message"]
     assert refused.headers["retry-after"] == "1"
-    count = len(world.scaler.reports)
+    await until(lambda: world.queued(0))
     call = asyncio.create_task(world.invoke())
-    await until(lambda: any("default/hello" in report.functions for report in world.scaler.reports[count:]))
+    await until(lambda: world.queued(1))
     world.catalog.delete("default/hello")
     assert (await call).status_code == 404
 
@@ -229,7 +229,7 @@ async def test_a_full_queue_and_a_long_wait_are_503() -> None:
     async with running(queue_limit=1, queue_timeout_seconds=0.3) as world:
         world.catalog.put(make_revision())
         waiting = asyncio.create_task(world.invoke())
-        await until(lambda: any("default/hello" in report.functions for report in world.scaler.reports))
+        await until(lambda: world.queued(1))
         full = await world.invoke()
         trusted = asyncio.create_task(world.invoke(authorization="Bearer internal"))
         assert (full.status_code, full.headers["retry-after"]) == (503, "1")
@@ -239,7 +239,7 @@ async def test_a_full_queue_and_a_long_wait_are_503() -> None:
 
 async def test_a_caller_that_goes_away_leaves_the_queue(world: World) -> None:
     call = asyncio.create_task(world.invoke())
-    await until(lambda: any("default/hello" in report.functions for report in world.scaler.reports))
+    await until(lambda: world.queued(1))
     call.cancel()
     await until(lambda: world.scaler.reports[-1].functions.get("default/hello", None) is not None
                 and world.scaler.reports[-1].functions["default/hello"].queued == 0)  # fmt: skip

@@ -122,33 +122,6 @@ async def test_an_offer_to_upgrade_is_not_taken(world: World) -> None:
     assert b"upgrade:" not in answer.lower()
 
 
-UNCLEAR = {
-    "both lengths": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\na",
-    "equal lengths": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
-    "signed length": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\na",
-    "chunked is not last": b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "unknown coding": b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "bare line feed": b"GET / HTTP/1.1\nhost: x\n\n",
-    "bare line feed in a header": b"GET / HTTP/1.1\r\nhost: x\na: b\r\n\r\n",
-    "space before colon": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length : 1\r\n\r\na",
-    "folded header": b"GET / HTTP/1.1\r\nhost: x\r\na: b\r\n c\r\ntransfer-encoding:\r\n chunked\r\n\r\n",
-    "null in a header": b"GET / HTTP/1.1\r\nhost: x\r\na: b\0c\r\n\r\n",
-    "chunk size with sign": b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n\r\n",
-    "tunnel": b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
-    "nonsense": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("name", UNCLEAR)
-async def test_an_unclear_request_is_refused_and_the_connection_closed(world: World, name: str) -> None:
-    following = b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
-    answer = await world.raw(UNCLEAR[name] + following)
-    assert answer.count(b"HTTP/1.1 ") == 1
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"connection: close" in answer
-
-
 async def test_bounds(world: World) -> None:
     long_header = b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * 70_000 + b"\r\n\r\n"
     assert (await world.raw(long_header)).startswith(b"HTTP/1.1 431 ")

@@ -53,7 +53,8 @@ def test_values_reach_their_settings(render: Render) -> None:
         'region="eu-central-1"',
         'runtimes={"python3.13":"r.example/py313:1"}',
         'scaler={"warmPoolSize":0,"imagePullPolicy":"Never"}',
-        'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000}}',
+        'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000},'
+        '"queueLimitMib":1,"bodyLimitMib":2000000,"clientLimit":3000000}',
         'nats.url="nats://nats.messaging:4222"',
     )
     scaler, gateway, events = (environment(objects, role) for role in ("scaler", "gateway", "events"))
@@ -62,6 +63,9 @@ def test_values_reach_their_settings(render: Render) -> None:
     assert scaler["FUNCLET_IMAGE_PULL_POLICY"] == "Never"
     assert gateway["FUNCLET_QUEUE_LIMIT"] == "2000000"
     assert gateway["FUNCLET_QUEUE_TIMEOUT_SECONDS"] == "2.5"
+    assert gateway["FUNCLET_QUEUE_LIMIT_MIB"] == "1"
+    assert gateway["FUNCLET_BODY_LIMIT_MIB"] == "2000000"
+    assert gateway["FUNCLET_CLIENT_LIMIT"] == "3000000"
     assert gateway["FUNCLET_DEFAULT_NAMESPACE"] == "shop"
     assert gateway["FUNCLET_REGION"] == events["FUNCLET_REGION"] == "eu-central-1"
     assert events["FUNCLET_GATEWAY_URL"] == "http://funclet-gateway.funclet:8000"

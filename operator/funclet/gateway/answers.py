@@ -29,7 +29,8 @@ class AnswerReader:
     """One answer. After each `feed`: `head` once it is known, `pieces` of the body so far untaken, `done`."""
 
     __slots__ = (
-        "_buffer", "_closing", "_left", "_total", "_trailing", "chunked", "done", "head", "length", "pieces", "trailers",
+        "_buffer", "_closing", "_left", "_total", "_trailing", "chunked", "done", "head", "length", "pieces",
+        "trailers",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -160,7 +161,7 @@ class AnswerReader:
 
 
 def parse_fields(text: bytes) -> Headers:
-    """Header lines by name in lower case. Raises AnswerError for a line without a colon, and for framing given twice."""
+    """Header lines by name in lower case. Raises AnswerError for a line without a colon and for framing given twice."""
     fields: Headers = {}
     for line in text.split(b"\r\n") if text else ():
         name, colon, value = line.partition(b":")

@@ -2,8 +2,8 @@
 
 Every byte, count and second is bounded by `Limits`. A request that is not clear (Content-Length twice or beside
 Transfer-Encoding, bare line feeds, …) is refused by llhttp in its strict mode or by `judge_head`, and the connection
-closed: a proxy in front may have understood it otherwise. A caller that ends its side of the connection has gone: that is
-how callers give up, and a FIN says no more than that (so do nginx and Go's net/http).
+closed: a proxy in front may have understood it otherwise. A caller that ends its side of the connection has gone: that
+is how callers give up, and a FIN says no more than that (nginx and Go's net/http read it the same way).
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class ClientProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_size", "_current", "_cut", "_deadline", "_fault", "_fields", "_in_head", "_joined", "_limits",
-        "_lingering", "_loop", "_owner", "_parser", "_paused", "_queue", "_received", "_receiving", "_request",
+        "_lingering", "_loop", "_owed", "_owner", "_parser", "_paused", "_queue", "_received", "_receiving", "_request",
         "_transport", "_unread", "_writable", "source_ip",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class ClientProtocol(asyncio.Protocol):
         self._body: list[bytes] = []
         self._received = self._body_size = self._joined = 0
         """Of the request that is being read: all bytes, those of its body, headers that came more than once."""
+        self._owed = 0
+        """Bytes of a body that the parser left out."""
         self._in_head = True
         self._receiving = False
         self._fault: HttpAnswer | None = None
@@ -121,8 +123,10 @@ class ClientProtocol(asyncio.Protocol):
         self._next()
 
     def _feed(self, data: bytes) -> bytes:
-        """What is to be parsed anew: nothing is upgraded, the request is answered as if it had not asked for that."""
+        """What is to be parsed next, with a new parser: nothing is upgraded, the request is answered all the same."""
         self._received += len(data)
+        if self._owed:
+            return self._take_owed(data)
         rest = b""
         try:
             self._parser.feed_data(data)
@@ -130,10 +134,19 @@ class ClientProtocol(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
             rest = data[upgrade.args[0] :] if self._fault is None else b""
         except httptools.HttpParserError:
-            self._fault = self._fault or message_answer(400, "Bad Request")
+            self._fail(message_answer(400, "Bad Request"))
         if self._received > self._limits.head_bytes + len(data):
             self._check_received(self._received - self._body_size - len(data))
         return rest
+
+    def _take_owed(self, data: bytes) -> bytes:
+        """The body of a request that offers an upgrade: httptools takes what follows its head for another protocol."""
+        body = data[: self._owed]
+        self._owed -= len(body)
+        self.on_body(body)
+        if not self._owed:
+            self.on_message_complete()
+        return data[len(body) :]
 
     def _check_received(self, overhead: int) -> None:
         """`overhead`: what has come beside the body, but for the last piece of data."""
@@ -190,8 +203,11 @@ class ClientProtocol(asyncio.Protocol):
             self._fail(message_answer(431, "Request Header Fields Too Large"))
         elif b"content-length" in fields and int(fields[b"content-length"]) > limits.body_bytes:
             self._fail(self._owner.too_large(request.url))
-        elif b"expect" in fields:
-            self._expect(fields[b"expect"])
+        else:
+            if b"expect" in fields:
+                self._expect(fields[b"expect"])
+            if b"upgrade" in fields and parser.should_upgrade():
+                self._owed = int(fields.get(b"content-length", b"0"))
 
     def _read_version(self, version: str) -> None:
         if version == "1.0":
@@ -228,7 +244,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is complete; it may be one of several in the same piece of data."""
-        if self._fault is not None or self._cut:
+        if self._fault is not None or self._cut or self._owed:
             return
         body = self._body
         self._request.body = body[0] if len(body) == 1 else b"".join(body)

@@ -19,9 +19,9 @@ from funclet.core.http_event import (
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
-from funclet.gateway.request import Request
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_stage import read_trace_id
+from funclet.gateway.request import Request
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
 

@@ -17,8 +17,8 @@ from funclet.core.lambda_api import (
 )
 from funclet.core.revision import LATEST
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
-from funclet.gateway.request import Request
 from funclet.gateway.identifiers import new_request_id, new_trace_id
+from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 
 TARGETS_LIMIT = 4096

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 
@@ -21,6 +22,12 @@ def settle_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def raise_descriptor_limit() -> None:
+    """As many connections as the system lets this process have; many shells' soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -50,4 +57,5 @@ def main() -> None:
     """Read the environment and run."""
     settings = GatewaySettings.from_environment()
     logs.configure("gateway", settings.log_level)
+    raise_descriptor_limit()
     uvloop.run(run(settings))

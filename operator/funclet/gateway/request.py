@@ -50,8 +50,10 @@ def judge_head(request: Request, header_count: int, limits: Limits) -> HttpAnswe
     coding = fields.get(b"transfer-encoding")
     if coding is None:
         return None
-    if request.is_old:
-        return message_answer(400, "Bad Request")  # RFC 9112, 6.1: its framing is faulty
+    if request.is_old or b"upgrade" in fields:
+        return message_answer(
+            400, "Bad Request"
+        )  # RFC 9112, 6.1: faulty framing; where would the other protocol begin?
     if coding.lower() != b"chunked":
         return message_answer(501, "Not Implemented")  # RFC 9112, 6.1: a coding that we do not understand
     return None
