@@ -5,6 +5,7 @@ exact, and of its headers only checked values go on. The framing is that of docs
 stream chunks (without extensions) and trailers.
 """
 
+import re
 from binascii import a2b_base64
 
 from funclet.gateway.call import InstanceAnswer
@@ -17,12 +18,26 @@ STREAM_LIMIT_BYTES = 200 * 1024 * 1024
 """Lambda's quota on a streamed response."""
 CHUNK_LINE_BYTES = 10
 """Eight hexadecimal digits and the line's end."""
+USUAL_HEAD = re.compile(
+    rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: (\d{1,7})\r\n"
+    rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n"
+)
+"""That of a warm success as the agent writes it. One match takes a third of the time of reading line by line."""
 
 Headers = dict[bytes, bytes]
 
 
 class AnswerError(Exception):
     """The instance sent what is no answer of the contract."""
+
+
+def find_usual_answer(data: bytes) -> InstanceAnswer | None:
+    """A whole answer of the usual kind, and nothing else; None: AnswerReader must look at it."""
+    usual = USUAL_HEAD.match(data)
+    if usual is None:
+        return None
+    size, duration_us = usual.groups()
+    return InstanceAnswer(data[usual.end() :], int(duration_us)) if len(data) - usual.end() == int(size) else None
 
 
 class AnswerReader:
