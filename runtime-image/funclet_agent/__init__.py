@@ -9,6 +9,10 @@
     process         the handler process from fork to exit; birth, environment, loading: how it begins
     template        what several slots are forked from; template_process: the same from the inside; init_bill: who pays
     invoker         its loop: one invocation at a time; context, failures, marshalling: what Lambda's runtime gives
+    runtime_slot    one slot whose runtime is a bootstrap, loaded when there is one; invocation: what it carries out
+    execution       that slot's processes and the Runtime API: runtime_api, extensions (words and rules), runtime_doors
+    sandbox         the processes; bootstrap: what is started, spawning: how
+    http_server     HTTP connections on the agent's loop; http1: their parser
     logs, lines     what is printed; logging_setup: Python's logging, once the function imports it
     wire, tokens    HTTP/1.1 heads and answers; the digests of tokens
 

@@ -42,13 +42,15 @@ def syntax_failure(module: str, error: SyntaxError) -> Failure:
 
 def exit_failure(request_id: str, exit_code: int) -> Failure:
     """The handler process ended; `exit_code` is negative for a signal, as of os.waitstatus_to_exitcode."""
+    reason = f"Runtime exited with error: {exit_reason(exit_code)}"
     if exit_code == 0:
         reason = "Runtime exited without providing a reason"
-    elif exit_code > 0:
-        reason = f"Runtime exited with error: exit status {exit_code}"
-    else:
-        reason = f"Runtime exited with error: signal: {_signal_name(-exit_code)}"
     return {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {request_id} Error: {reason}"}
+
+
+def exit_reason(exit_code: int) -> str:
+    """How a process ended, in the words of Go's os/exec, which are Lambda's."""
+    return f"exit status {exit_code}" if exit_code >= 0 else f"signal: {_signal_name(-exit_code)}"
 
 
 def timeout_failure(request_id: str, timeout_seconds: int) -> Failure:

@@ -3,13 +3,15 @@
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from funclet_agent import archive
 from funclet_agent.birth import adopts_orphans
+from funclet_agent.bootstrap import Places, is_fast
 from funclet_agent.events import report
 from funclet_agent.init_bill import InitBill
 from funclet_agent.lines import lines_for
+from funclet_agent.listening import listen
 from funclet_agent.loop import Loop
 from funclet_agent.process import Plan
 from funclet_agent.settings import Settings
@@ -19,7 +21,8 @@ from funclet_agent.state import FAILED, RUNNING, SUCCEEDED
 from funclet_agent.template import Template
 from funclet_agent.tokens import TokenCheck
 
-BACKLOG = 128
+if TYPE_CHECKING:
+    from funclet_agent.runtime_slot import Child, RuntimeSlot
 
 
 class Instance:
@@ -29,7 +32,9 @@ class Instance:
         self._settings = settings
         self._loop = loop
         self.spec: Specialisation | None = None
-        self.slots: list[Slot] = []
+        self._handler_slots: list[Slot] = []
+        self._runtime_slots: list[RuntimeSlot] = []
+        """One of the two lists is empty: Python runs in handler processes, all else in runtimes of its own."""
         self.template: Template | None = None
         """What the slots are forked from, if there are several."""
 
@@ -44,39 +49,68 @@ class Instance:
         return spec
 
     def start(self, spec: Specialisation) -> list[int]:
-        """Open the slots and fork their handler processes; their ports. From here on there is no way back.
-
-        Several slots share one import: they are forked from a template. One slot needs no process besides its own.
-        """
+        """Open the slots and start their processes; their ports. From here on there is no way back."""
         listeners = list(self._listeners(spec.concurrency))
+        self.spec = spec
+        if is_fast(spec):
+            self._start_handlers(spec, listeners)
+        else:
+            self._start_runtimes(spec, listeners)
+        report("specialised", function=spec.function, revision=spec.revision, slots=self.ports)
+        return self.ports
+
+    def _start_handlers(self, spec: Specialisation, listeners: list[socket.socket]) -> None:
+        """Several slots share one import: they are forked from a template. One slot needs no process but its own."""
         token = TokenCheck(self._settings.invoke_digest)
         lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
         shared = spec.concurrency > 1 and adopts_orphans()
         plan = Plan(spec, self._settings.task_root, token, lines, InitBill() if shared else None)
-        self.spec = spec
         self.template = Template(plan, self._loop) if shared else None
-        self.slots = [Slot(n, listener, plan, self._loop, self.template) for n, listener in enumerate(listeners)]
+        self._handler_slots = [
+            Slot(n, listener, plan, self._loop, self.template) for n, listener in enumerate(listeners)
+        ]
         if self.template is not None:
-            self.template.start([slot.state for slot in self.slots])
-        for slot in self.slots:
+            self.template.start([slot.state for slot in self._handler_slots])
+        for slot in self._handler_slots:
             slot.start(eager=True)
-        report("specialised", function=spec.function, revision=spec.revision, slots=self.ports)
-        return self.ports
+
+    def _start_runtimes(self, spec: Specialisation, listeners: list[socket.socket]) -> None:
+        # Imported late: most instances never need it.
+        from funclet_agent.runtime_slot import RuntimeSlot
+
+        token = TokenCheck(self._settings.invoke_digest)
+        lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
+        plan = Plan(spec, self._settings.task_root, token, lines, None)
+        places = Places(self._settings.task_root, self._settings.opt_root, self._settings.runtime_root)
+        self._runtime_slots = [RuntimeSlot(listener, plan, self._loop, places) for listener in listeners]
+        for slot in self._runtime_slots:
+            slot.start(eager=True)
 
     @property
-    def processes(self) -> list[Slot | Template]:
-        """All that the agent looks after."""
-        return list(self.slots) if self.template is None else [self.template, *self.slots]
+    def slots(self) -> "list[Slot | RuntimeSlot]":
+        """All of them, of whichever kind."""
+        return [*self._handler_slots, *self._runtime_slots]
 
-    def find_process(self, pid: int) -> Slot | Template | None:
+    @property
+    def processes(self) -> "list[Slot | RuntimeSlot | Template]":
+        """All that the agent looks after."""
+        return [*([] if self.template is None else [self.template]), *self.slots]
+
+    def find_process(self, pid: int) -> "Slot | Template | Child | None":
         """Whose process this is. A slot's may have ended before the agent read that it was born."""
-        for process in self.processes:
-            if process.pid == pid:
-                return process
-        if self.template is None:
-            return None
-        self.template.claim(pid)
-        return next((slot for slot in self.slots if slot.pid == pid), None)
+        for runtime_slot in self._runtime_slots:
+            if (child := runtime_slot.find_child(pid)) is not None:
+                return child
+        if self.template is not None and self.template.pid == pid:
+            return self.template
+        found = self._find_slot(pid)
+        if found is None and self.template is not None:
+            self.template.claim(pid)
+            found = self._find_slot(pid)
+        return found
+
+    def _find_slot(self, pid: int) -> Slot | None:
+        return next((slot for slot in self._handler_slots if slot.pid == pid), None)
 
     def _listeners(self, count: int) -> Iterator[socket.socket]:
         first = self._settings.slot_port
@@ -118,13 +152,3 @@ class Instance:
 
     def _init_ms(self) -> float:
         return max(process.state.init_us for process in self.processes) / 1000
-
-
-def listen(address: str, port: int) -> socket.socket:
-    """A non-blocking listener."""
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, port))
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener

@@ -47,6 +47,10 @@ class TextLines:
             f"{self._memory}{report.max_memory_mib} MB\t{init}{status}\n"
         ).encode()
 
+    def init_failed(self, init_us: int, status: str) -> bytes:
+        """INIT_REPORT: the init phase failed, outside of an invocation."""
+        return f"INIT_REPORT Init Duration: {init_us / 1000:.2f} ms\tPhase: init\tStatus: {status}\t\n".encode()
+
     def timeout(self, request_id: str, message: str) -> bytes:
         """The line of an invocation that ran out of time."""
         return f"{timestamp()} {request_id} {message}\n\n".encode()
@@ -79,6 +83,12 @@ class JsonLines:
             "metrics": metrics,
         }
         return _event("platform.report", record)
+
+    def init_failed(self, init_us: int, status: str) -> bytes:
+        """platform.initReport."""
+        name, _, error_type = status.partition("\tError Type: ")
+        record: dict[str, object] = {"phase": "init", "status": name, "metrics": {"durationMs": init_us / 1000}}
+        return _event("platform.initReport", record | ({"errorType": error_type} if error_type else {}))
 
     def timeout(self, request_id: str, message: str) -> bytes:
         """An ERROR line of the function's log."""

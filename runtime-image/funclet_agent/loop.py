@@ -3,6 +3,8 @@
 import select
 from collections.abc import Callable
 
+READ, WRITE = select.POLLIN, select.POLLOUT
+
 
 class Loop:
     """One poll."""
@@ -11,10 +13,14 @@ class Loop:
         self._poll = select.poll()
         self._callbacks: dict[int, Callable[[], None]] = {}
 
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call back whenever the descriptor can be read."""
+    def watch(self, descriptor: int, callback: Callable[[], None], events: int = READ) -> None:
+        """Call back whenever the descriptor can be read (or what `events` says)."""
         self._callbacks[descriptor] = callback
-        self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(descriptor, events)
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Watch for other events; with 0 only for the end of a connection that was reset."""
+        self._poll.modify(descriptor, events)
 
     def forget(self, descriptor: int) -> None:
         """No longer, if at all."""

@@ -16,6 +16,8 @@ class Settings:
         self.slot_port = int(environment.get("FUNCLET_SLOT_PORT", "8710"))
         self.bind = environment.get("FUNCLET_BIND", "0.0.0.0")
         self.task_root = os.path.abspath(environment.get("FUNCLET_TASK_ROOT", "/var/task"))
+        self.opt_root = os.path.abspath(environment.get("FUNCLET_OPT_ROOT", "/opt"))
+        self.runtime_root = os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime"))
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None
 

@@ -8,7 +8,8 @@ import time
 
 from funclet_agent.control import ControlServer
 from funclet_agent.events import report
-from funclet_agent.instance import Instance, listen
+from funclet_agent.instance import Instance
+from funclet_agent.listening import listen
 from funclet_agent.loop import Loop
 from funclet_agent.settings import Settings
 from funclet_agent.tokens import TokenCheck

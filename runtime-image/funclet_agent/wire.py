@@ -4,7 +4,16 @@ from funclet_agent.errors import AgentError
 
 HEAD_END = b"\r\n\r\n"
 MAX_HEAD_BYTES = 65536
-REASONS = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found", 409: b"Conflict"}
+REASONS = {
+    200: b"OK",
+    202: b"Accepted",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    409: b"Conflict",
+    413: b"Request Entity Too Large",
+}
 
 
 class RequestError(AgentError):

@@ -84,11 +84,15 @@ class Connection:
 
 
 def package(files: Mapping[str, str | bytes]) -> bytes:
-    """A zip archive of these files."""
+    """A zip archive of these files; programs and scripts can be run."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            data = content.encode() if isinstance(content, str) else content
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100755 if data.startswith((b"#!", b"\x7fELF")) else 0o100644) << 16
+            archive.writestr(entry, data)
     return buffer.getvalue()
 
 
@@ -116,6 +120,8 @@ class Agent:
 
     def __init__(self, folder: Path, *, adopts: bool = True, **environment: str) -> None:
         self.task_root = folder / "task"
+        self.opt_root = folder / "opt"
+        self.runtime_root = folder / "runtime"
         self.log_path = folder / "log"
         self._log = self.log_path.open("wb")
         reading, writing = os.pipe()
@@ -128,6 +134,8 @@ class Agent:
             "FUNCLET_SLOT_PORT": "0",
             "FUNCLET_BIND": "127.0.0.1",
             "FUNCLET_TASK_ROOT": str(self.task_root),
+            "FUNCLET_OPT_ROOT": str(self.opt_root),
+            "FUNCLET_RUNTIME_ROOT": str(self.runtime_root),
             "FUNCLET_READY_FD": str(writing),
             **environment,
         }
@@ -172,7 +180,7 @@ class Agent:
     def status(self) -> Any:
         return self.control("GET", "/v1/status").json
 
-    def specialise(self, code: bytes | str | Mapping[str, str], **changes: Any) -> Answer:
+    def specialise(self, code: bytes | str | Mapping[str, str | bytes], **changes: Any) -> Answer:
         """Code is a zip, a text for index.py, or files."""
         if isinstance(code, str):
             code = {"index.py": code}
