@@ -14,14 +14,20 @@ from funclet.errors import Unavailable
 START_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.01
+MAX_PAYLOAD = "8MB"
+"""The chart's own: an event may have 1 MB, and a record of it more."""
 
 
 class NatsServer:
-    """One server on the loopback interface. Its store outlives it; everything else ends with it."""
+    """One server on the loopback interface. Its store outlives it; everything else ends with it.
 
-    def __init__(self, store_dir: Path | str, port: int = 0) -> None:
+    `sync_always`: what it has confirmed survives a power failure too, and not only the server's own death.
+    """
+
+    def __init__(self, store_dir: Path | str, port: int = 0, *, sync_always: bool = False) -> None:
         self._store_dir = Path(store_dir)
         self._port = port
+        self._sync_interval = "always" if sync_always else "2m"
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -60,10 +66,19 @@ class NatsServer:
             process.kill()
             await process.wait()
 
+    def kill(self) -> None:
+        """Ends the server without a chance to clean up (kill -9); `start` begins anew with the same store and port."""
+        assert self._process is not None
+        self._process.kill()
+
     def _command(self, ports_dir: str) -> list[str]:
+        file = Path(ports_dir) / "nats.conf"
+        store = json.dumps(str(self._store_dir))
+        file.write_text(
+            f"max_payload: {MAX_PAYLOAD}\njetstream {{ store_dir: {store}, sync_interval: {self._sync_interval} }}\n"
+        )
         port = str(self._port or -1)  # nats-server takes a free port for -1
-        store = str(self._store_dir)
-        return [find_binary(), "-a", "127.0.0.1", "-p", port, "-js", "-sd", store, "--ports_file_dir", ports_dir]
+        return [find_binary(), "-c", str(file), "-a", "127.0.0.1", "-p", port, "--ports_file_dir", ports_dir]
 
     async def _read_port(self, ports_dir: Path) -> int:
         """The server writes its ports file once it listens."""
