@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from aiohttp import web
 
+from funclet.adapters.event_log import EventLog
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.function import Environment, PodSettings
 from funclet.api.trigger import Trigger
@@ -188,14 +190,19 @@ class Catalog:
 
 
 def make_revision(
-    name: str = "hello", revision: str = "r1", *, timeout: int = 3, reserved: int | None = None
+    name: str = "hello",
+    revision: str = "r1",
+    *,
+    timeout: int = 3,
+    reserved: int | None = None,
+    **more: Any,
 ) -> Revision:
     return Revision(
         key=f"default/{name}", uid="u", revision=revision, code_sha256="", runtime="python3.13", handler="index.h",
         memory_mib=128, timeout_seconds=timeout, ephemeral_storage_mib=512, environment=Environment(),
         log_format="Text",
         concurrency_per_instance=1, idle_timeout_seconds=60, max_instances=100, reserved_concurrency=reserved,
-        provisioned_concurrency=0, pod=PodSettings(),
+        provisioned_concurrency=0, pod=PodSettings(), **more,
     )  # fmt: skip
 
 
@@ -268,7 +275,9 @@ class World:
         url = f"http://127.0.0.1:{self.scaler.port}"
         values = {"internal_token": TOKEN, "scaler_url": url, "port": 0, "host": "127.0.0.1", "shutdown_seconds": 1}
         settings = GatewaySettings.model_validate({**values, **self._settings})
-        self.gateway = Gateway(settings, self.catalog, ScalerClient(url, TOKEN, "gateway-0"), self._limits)
+        event_log = EventLog(settings.nats_url) if settings.nats_url else None
+        scaler = ScalerClient(url, TOKEN, "gateway-0")
+        self.gateway = Gateway(settings, self.catalog, scaler, event_log, self._limits)
         await self.gateway.start()
         self.url = f"http://127.0.0.1:{self.gateway.port}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from funclet.core.messages import DemandReport, FeedMessage
 
-Handler = Callable[[dict[str, Any]], Awaitable[web.Response]]
+Handler = Callable[[Any], Awaitable[web.Response]]
 DEADLINE_SECONDS = 20.0
 
 
@@ -62,10 +62,11 @@ class LambdaServer(Server):
     def __init__(self, handler: Handler = succeed) -> None:
         super().__init__()
         self.handler = handler
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Any] = []
         self.times: list[float] = []
         self.paths: set[str] = set()
         self.tokens: set[str | None] = set()
+        self.headers: list[dict[str, str]] = []
         self.running = 0
         self.most_running = 0
 
@@ -90,6 +91,7 @@ class LambdaServer(Server):
         self.times.append(time.monotonic())
         self.paths.add(request.path)
         self.tokens.add(request.headers.get("authorization"))
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from tests.adapters.lambda_server import LambdaServer, ScalerServer, until
+from tests.adapters.memory_resources import MemoryResources
 
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.jetstream import connect
-from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, EventType, ResourceEvent, SecretData
+from funclet.adapters.resources import DELETED
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
 from funclet.events.demand import DemandLedger
@@ -24,36 +25,6 @@ from funclet.events.slots import Slots
 
 numbers = itertools.count()
 FUNCTION = "default/hello"
-
-
-class MemoryResources:
-    """Resources that the test itself applies and deletes."""
-
-    def __init__(self) -> None:
-        self._changes: dict[str, asyncio.Queue[ResourceEvent]] = {
-            "Function": asyncio.Queue(),
-            "Trigger": asyncio.Queue(),
-        }
-
-    def put(self, kind: str, resource: dict[str, Any], event: EventType = UPSERTED) -> None:
-        self._changes[kind].put_nowait(ResourceEvent(event, resource))
-
-    async def watch(self, kind: str, *, label_selector: str = "") -> AsyncIterator[ResourceEvent]:
-        assert not label_selector
-        yield ResourceEvent(SYNCED)
-        while True:
-            yield await self._changes[kind].get()
-
-    async def patch_status(
-        self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
-    ) -> None:
-        raise AssertionError("events writes no status")
-
-    async def find_secret(self, namespace: str, name: str) -> SecretData | None:
-        raise AssertionError("events reads no secret")
-
-    async def find_config_map(self, namespace: str, name: str) -> ConfigMapData | None:
-        raise AssertionError("events reads no ConfigMap")
 
 
 @dataclass

@@ -71,7 +71,7 @@ async def test_boto3_reads_the_errors(world: World) -> None:
         client.exceptions.InvalidRequestContentException, match="Could not parse request body into json"
     ):
         await asyncio.to_thread(client.invoke, FunctionName="hello", Payload=b"{nonsense")
-    with pytest.raises(client.exceptions.InvalidParameterValueException, match="not available yet"):
+    with pytest.raises(client.exceptions.ServiceException, match="FUNCLET_NATS_URL is not set"):
         await asyncio.to_thread(client.invoke, FunctionName="hello", InvocationType="Event")
     with pytest.raises(ClientError, match="UnknownOperationException"):
         await asyncio.to_thread(client.get_function, FunctionName="hello")

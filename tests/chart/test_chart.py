@@ -29,7 +29,7 @@ EVERYTHING = (
     'scaler={"replicas":0,"warmPoolSize":0,"imagePullPolicy":"Never"}',
     'gateway={"replicas":3,"defaultNamespace":"shop","queueLimit":0,"queueTimeoutSeconds":2.5,'
     '"service":{"type":"NodePort","port":8000,"nodePort":30080,"annotations":{"a":"b"}}}',
-    'events={"replicas":0,"stopSeconds":0}',
+    'events={"replicas":0,"stopSeconds":0,"asyncRetrySeconds":[0,0.5],"asyncResultSeconds":900}',
     'nats={"replicas":1,"image":"nats:2","maxPayload":"1MB","persistence":{"size":"1Gi","storageClassName":"fast"}}',
     'metrics={"scrapeAnnotations":false,"podMonitor":{"enabled":true,"interval":"5s","labels":{"release":"p"}}}',
     'networkPolicy={"enabled":true,"natsNamespaces":[{"kubernetes.io/metadata.name":"shop"}]}',
@@ -108,6 +108,12 @@ def test_the_crds_are_the_generated_ones_and_kept_on_uninstall(render: Render) -
         o["metadata"]["name"]: o["spec"] for o in generated.values()
     }
     assert not [o for o in render("crds.install=false") if o["kind"] == "CustomResourceDefinition"]
+
+
+def test_the_charts_own_nats_syncs_unless_it_should_not(render: Render) -> None:
+    for setting, wanted in (("nats.syncAlways=true", "always"), ("nats.syncAlways=false", "2m")):
+        config = named(render(setting), "ConfigMap", "funclet-nats")["data"]["nats.conf"]
+        assert f"sync_interval: {wanted}\n" in config
 
 
 def test_an_external_nats_replaces_the_charts_own(render: Render) -> None:

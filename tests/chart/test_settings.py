@@ -55,7 +55,8 @@ def test_values_reach_their_settings(render: Render) -> None:
         'scaler={"warmPoolSize":0,"imagePullPolicy":"Never"}',
         'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000},'
         '"queueLimitMib":1,"bodyLimitMib":2000000,"clientLimit":3000000}',
-        'nats.url="nats://nats.messaging:4222"',
+        'nats={"url":"nats://nats.messaging:4222","streamReplicas":3}',
+        'events={"asyncRetrySeconds":[0.5,2],"asyncResultSeconds":7200000,"deadLetterSeconds":60}',
     )
     scaler, gateway, events = (environment(objects, role) for role in ("scaler", "gateway", "events"))
     assert scaler["FUNCLET_WARM_POOL_SIZE"] == "0"
@@ -69,4 +70,10 @@ def test_values_reach_their_settings(render: Render) -> None:
     assert gateway["FUNCLET_DEFAULT_NAMESPACE"] == "shop"
     assert gateway["FUNCLET_REGION"] == events["FUNCLET_REGION"] == "eu-central-1"
     assert events["FUNCLET_GATEWAY_URL"] == "http://funclet-gateway.funclet:8000"
-    assert {scaler["FUNCLET_NATS_URL"], events["FUNCLET_NATS_URL"]} == {"nats://nats.messaging:4222"}
+    roles = (scaler, gateway, events)
+    assert {role["FUNCLET_NATS_URL"] for role in roles} == {"nats://nats.messaging:4222"}
+    settings = read_settings("events", events)
+    assert settings.stream_replicas == 3
+    assert settings.async_retry_seconds == (0.5, 2)
+    assert settings.async_result_seconds == 7200000
+    assert settings.dead_letter_seconds == 60

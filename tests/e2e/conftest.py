@@ -21,7 +21,8 @@ collect_ignore = ["cluster" if WORLD == "local" else "local"]
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for all tests; each test has functions of its own."""
-    chosen = LocalWorld(tmp_path_factory.mktemp("resources")) if WORLD == "local" else ClusterWorld()
+    retries = ("--async-retry-seconds", "1", "2")  # as scripts/cluster-install sets them for the cluster
+    chosen = LocalWorld(tmp_path_factory.mktemp("resources"), *retries) if WORLD == "local" else ClusterWorld()
     try:
         yield chosen
     finally:

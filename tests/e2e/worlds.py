@@ -98,6 +98,11 @@ class World(ABC):
     nats_url_of_functions: str
     """The same server, as handlers reach it."""
 
+    @property
+    def url_of_functions(self) -> str:
+        """The gateway, as handlers reach it."""
+        return self.url
+
     @abstractmethod
     def apply(self, text: str) -> None:
         """Create or change the resources of this YAML."""

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import botocore
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from funclet.core import lambda_api
 from funclet.core.arn import account_id, function_arn
 from funclet.core.lambda_api import LambdaError, Target, parse_target
+from funclet.core.slots import RESERVED_LIMIT
 
 ORDERS = account_id("orders")
+REQUEST = "e4b46cbf-b738-4c0e-8880-a18cdf61200e"
 
 
 def path(name: str, prefix: str = "", query: str = "") -> str:
@@ -33,6 +36,12 @@ def path(name: str, prefix: str = "", query: str = "") -> str:
         (path(f"{ORDERS}:function:f:7"), Target(None, "f", "7", ORDERS)),
         (path(f"arn:aws:lambda:eu-west-1:{ORDERS}:function:f"), Target(None, "f", None, ORDERS)),
         (path(function_arn("us-east-1", "default", "f").replace(":", "%3A")), Target(None, "f", None, "000000000000")),
+        ("/2014-11-13/functions/f/invoke-async/", Target(None, "f", None, None, "InvokeAsync")),
+        (
+            "/namespaces/orders/2014-11-13/functions/f:live/invoke-async",
+            Target("orders", "f", "live", None, "InvokeAsync"),
+        ),
+        (f"{path('f')}/{REQUEST}", Target(None, "f", None, None, "GetInvocation", REQUEST)),
         ("/orders/1", None),
         ("/", None),
         ("/namespaces/x/orders", None),
@@ -48,6 +57,8 @@ def test_targets(url: str, target: Target | None) -> None:
         ("/2015-03-31/functions/f", "UnknownOperationException"),
         ("/2015-03-31/functions/", "UnknownOperationException"),
         ("/namespaces/x/2015-03-31/functions", "UnknownOperationException"),
+        ("/2014-11-13/functions/f/invocations", "UnknownOperationException"),
+        (path("f") + "/not-an-id", "UnknownOperationException"),
         (path("a.b"), "InvalidParameterValueException"),
         (path("f:1", query="?Qualifier=2"), "InvalidParameterValueException"),
         (path("x" * 141), "InvalidParameterValueException"),
@@ -75,32 +86,49 @@ def test_the_namespace_of_a_target(target: Target, namespace: str | None) -> Non
 
 
 ERRORS = [
-    lambda_api.function_not_found("us-east-1", "default", "f", "7"),
-    lambda_api.throttled("ReservedFunctionConcurrentInvocationLimitExceeded"),
-    lambda_api.request_too_large(),
-    lambda_api.invalid_parameter("no"),
-    lambda_api.check_payload(b"{"),
-    lambda_api.unavailable("later"),
+    (lambda_api.function_not_found("us-east-1", "default", "f", "7"), 404),
+    (lambda_api.invocation_not_found(REQUEST), 404),
+    (lambda_api.throttled("ReservedFunctionConcurrentInvocationLimitExceeded"), 429),
+    (lambda_api.request_too_large(), 413),
+    (lambda_api.event_too_large(1048577, 1048576), 413),
+    (lambda_api.invalid_parameter("no"), 400),
+    (lambda_api.check_payload(b"{"), 400),
+    (lambda_api.decode_client_context("{"), 400),
+    (lambda_api.recursive_invocation("default/f", 16), 400),
+    (lambda_api.unavailable("later"), 503),
 ]
 
 
-def service_model() -> dict[str, dict[str, dict[str, object]]]:
+def service_model() -> dict[str, Any]:
     [file] = Path(botocore.__file__).parent.glob("data/lambda/2015-03-31/service-2.json*")
     data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    model: dict[str, dict[str, dict[str, object]]] = json.loads(data)
+    model: dict[str, Any] = json.loads(data)
     return model
 
 
-def test_errors_are_shaped_as_botocores_model_says() -> None:
-    shapes = service_model()["shapes"]
-    for error in ERRORS:
-        assert error is not None
-        shape = shapes[error.error_type]
-        members, declared = shape["members"], shape["error"]
-        assert isinstance(members, dict)
-        assert isinstance(declared, dict)
-        assert set(json.loads(error.body())) <= set(members)
-        assert error.status == declared.get("httpStatusCode") or error.status == 503
+@pytest.mark.parametrize(("error", "status"), ERRORS)
+def test_errors_are_those_of_botocores_model(error: LambdaError, status: int) -> None:
+    """Type, status, fault and members; a ServiceException is 500 in the model and 503 where a retry will help."""
+    model = service_model()
+    shape: Any = model["shapes"][error.error_type]
+    declared = shape["error"]
+    assert error.error_type in {item["shape"] for item in model["operations"]["Invoke"]["errors"]}
+    assert error.status == status
+    assert status == declared["httpStatusCode"] or (status == 503 and declared["httpStatusCode"] == 500)
+    assert error.fault == ("User" if declared.get("senderFault") else "Service")
+    body = json.loads(error.body())
+    assert set(body) <= set(shape["members"])
+    assert body[error.text_member] == error.message
+
+
+def test_a_throttle_says_why_in_a_word_of_the_model() -> None:
+    reasons: Any = service_model()["shapes"]["ThrottleReason"]
+    assert json.loads(lambda_api.throttled(RESERVED_LIMIT).body())["Reason"] in reasons["enum"]
+
+
+def test_an_event_that_is_too_large_is_refused_in_lambdas_words() -> None:
+    error = lambda_api.event_too_large(1048577, 1048576)
+    assert error.message == "1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)"
 
 
 def test_the_arn_of_what_was_not_found() -> None:

@@ -1,5 +1,6 @@
 """The gateway as events sees it: Lambda's Invoke API with the internal token."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -46,8 +47,10 @@ class GatewayClient:
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         self._session: aiohttp.ClientSession | None = None
 
-    async def invoke(self, key: str, payload: bytes, timeout_seconds: float) -> Invocation:
-        """The answer of the function `namespace/name`, whose own timeout is given.
+    async def invoke(
+        self, key: str, payload: bytes, timeout_seconds: float, headers: Mapping[str, str] | None = None
+    ) -> Invocation:
+        """The answer of the function `namespace/name`, whose own timeout is given; `headers` are Invoke's own.
 
         Raises ThrottledByGateway, GatewayUnavailable, or FunctionFailed when the gateway refuses the event itself.
         """
@@ -56,8 +59,9 @@ class GatewayClient:
         timeout = aiohttp.ClientTimeout(
             total=timeout_seconds + QUEUE_AND_COLD_START_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
         )
+        sent = {**self._headers, **(headers or {})}
         try:
-            async with self._open_session().post(url, data=payload, headers=self._headers, timeout=timeout) as answer:
+            async with self._open_session().post(url, data=payload, headers=sent, timeout=timeout) as answer:
                 return _judge(answer, await answer.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             message = f"the gateway did not answer: {error!r}"
@@ -90,7 +94,8 @@ def _judge(answer: aiohttp.ClientResponse, payload: bytes) -> Invocation:
         case status if status >= 500:
             raise GatewayUnavailable(f"the gateway answered {status}", "GatewayUnavailable", retry_after)
         case status:
-            raise FunctionFailed(f"the gateway refused the event with {status}", reason="EventRefused")
+            reason = answer.headers.get("x-amzn-errortype", "EventRefused")
+            raise FunctionFailed(f"the gateway refused the event with {status}", reason=reason)
 
 
 def _seconds(header: str | None) -> float | None:

@@ -48,6 +48,23 @@ INSTANCES = Gauge("funclet_instances", "Instances of a function, by state.", ["n
 POOL_INSTANCES = Gauge("funclet_pool_instances", "Generic instances in the warm pool.", ["namespace", "runtime"])
 BATCHES = Counter("funclet_batches", "Batches taken from event sources.", ["namespace", "trigger", "outcome"])
 MESSAGES = Counter("funclet_messages", "Messages taken from event sources.", ["namespace", "trigger", "outcome"])
+ASYNC_EVENTS = Counter(
+    "funclet_async_events",
+    "What became of events of asynchronous invocations, at each attempt.",
+    ["namespace", "function", "outcome"],
+)
+"""outcome: succeeded, retried, postponed, or the condition with which it was given up."""
+ASYNC_AGE_SECONDS = Histogram(
+    "funclet_async_event_age_seconds",
+    "From the acceptance of an event to the beginning of its first attempt.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600),
+)
+DESTINATION_RECORDS = Counter(
+    "funclet_destination_records",
+    "Records and dead letters for destinations.",
+    ["namespace", "function", "destination", "outcome"],
+)
+"""destination: onSuccess, onFailure or deadLetter; outcome: delivered, postponed or dropped."""
 
 
 _BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
@@ -57,6 +74,7 @@ class FunctionMeter:
     """The numbers of one function. Plain attributes, so that counting costs nothing; one writer, the gateway's loop."""
 
     __slots__ = (
+        "accepted",
         "billed_ms",
         "cold_starts",
         "duration_buckets",
@@ -65,8 +83,11 @@ class FunctionMeter:
         "in_flight",
         "labels",
         "mib_ms",
+        "not_accepted",
         "ok",
         "queue_depth",
+        "recursions_allowed",
+        "recursions_terminated",
         "throttled",
         "throttles",
         "unavailable",
@@ -77,6 +98,8 @@ class FunctionMeter:
         self.labels = [namespace, name]
         self.ok = self.error = self.throttled = self.unavailable = 0
         self.billed_ms = self.cold_starts = self.duration_us = 0
+        self.accepted = self.not_accepted = 0
+        self.recursions_allowed = self.recursions_terminated = 0
         self.mib_ms = 0
         """Memory size times billed duration: as a whole number, so that no sum is ever rounded."""
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
@@ -126,6 +149,13 @@ class InvocationMeters(Collector):
         yield _counter("funclet_billed_milliseconds", "Billed duration.", meters, lambda m: m.billed_ms)
         yield _counter("funclet_gb_seconds", "Billed GB-seconds.", meters, lambda m: gb_seconds(1, m.mib_ms))
         yield _counter("funclet_cold_starts", "Answers that paid for an init phase.", meters, lambda m: m.cold_starts)
+        yield _recursions(meters)
+        yield _counter(
+            "funclet_async_events_received", "Asynchronous invocations answered with 202.", meters, lambda m: m.accepted
+        )
+        yield _counter(
+            "funclet_async_events_refused", "Asynchronous invocations not stored.", meters, lambda m: m.not_accepted
+        )
         yield _durations(meters)
         yield _throttles(meters)
         yield _gauge("funclet_queue_depth", "Invocations that wait for a slot.", meters, lambda m: m.queue_depth())
@@ -170,6 +200,18 @@ def _throttles(meters: list[FunctionMeter]) -> CounterMetricFamily:
     return family
 
 
+def _recursions(meters: list[FunctionMeter]) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "funclet_recursive_invocations",
+        "Invocations beyond the 16th of a function in one chain of requests.",
+        labels=["namespace", "function", "action"],
+    )
+    for meter in meters:
+        family.add_metric([*meter.labels, "allowed"], meter.recursions_allowed)
+        family.add_metric([*meter.labels, "terminated"], meter.recursions_terminated)
+    return family
+
+
 def _durations(meters: list[FunctionMeter]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(
         "funclet_invocation_duration_seconds", "Duration of handler runs.", labels=["namespace", "function"]
@@ -189,7 +231,8 @@ def forget_function(key: str) -> None:
     """Remove all series of `namespace/name`."""
     INVOCATIONS.forget(key)
     namespace, _, name = key.partition("/")
-    INSTANCES.remove_by_labels({"namespace": namespace, "function": name})
+    for metric in (INSTANCES, ASYNC_EVENTS, DESTINATION_RECORDS):
+        metric.remove_by_labels({"namespace": namespace, "function": name})
 
 
 def forget_trigger(key: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
@@ -207,6 +208,17 @@ class FunctionSpec(ApiModel):
     environment: Environment = Field(default_factory=Environment, description="Environment variables.")
     ephemeral_storage: EphemeralStorage = Field(default_factory=EphemeralStorage, description="The size of /tmp.")
     logging_config: LoggingConfig = Field(default_factory=LoggingConfig, description="The form of log lines.")
+    event_invoke_config: EventInvokeConfig = Field(
+        default_factory=EventInvokeConfig, description="How asynchronous invocations are retried and recorded."
+    )
+    dead_letter_config: DeadLetterConfig | None = Field(
+        default=None, description="Where events of asynchronous invocations go when they were given up."
+    )
+    recursive_loop: Literal["Terminate", "Allow"] = Field(
+        default="Terminate",
+        description="What happens when this function was invoked 16 times in one chain of requests (Lambda's "
+        "PutFunctionRecursionConfig): Terminate (the default) refuses it, Allow only counts it.",
+    )
     reserved_concurrent_executions: int | None = Field(
         default=None,
         ge=0,

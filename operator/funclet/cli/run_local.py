@@ -14,14 +14,33 @@ from funclet.errors import FuncletError
 @click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--nats", "nats_url", default=None, help="URL of a NATS server with JetStream. Default: start one.")
 @click.option("--pool-size", default=1, show_default=True, help="Generic instances kept warm for each runtime.")
-def local(paths: tuple[Path, ...], port: int, nats_url: str | None, pool_size: int) -> None:
+@click.option(
+    "--async-retry-seconds",
+    type=(float, float),
+    default=(60.0, 120.0),
+    show_default=True,
+    help="When an asynchronous invocation that failed is tried again: after its first attempt and its second.",
+)
+def local(
+    paths: tuple[Path, ...],
+    port: int,
+    nats_url: str | None,
+    pool_size: int,
+    async_retry_seconds: tuple[float, float],
+) -> None:
     """Run the Functions and Triggers of PATHS (YAML files or folders) on this machine, without a cluster.
 
     A changed handler or YAML file is live at the next call. Ctrl-C ends everything.
     """
     from funclet.local.house import LocalSettings, run  # the roles are loaded only when they are wanted
 
-    settings = LocalSettings(paths=list(paths), port=port, nats_url=nats_url, pool_size=pool_size)
+    settings = LocalSettings(
+        paths=list(paths),
+        port=port,
+        nats_url=nats_url,
+        pool_size=pool_size,
+        async_retry_seconds=async_retry_seconds,
+    )
     try:
         uvloop.run(run(settings))
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -16,7 +17,6 @@ import msgspec
 from funclet.core.arn import account_id, function_arn
 from funclet.core.revision import LATEST
 
-API_PREFIX = "/2015-03-31/functions/"
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's quota "Invocation payload, synchronous": 6 MB each for request and response."""
 CLIENT_CONTEXT_LIMIT_BYTES = 3583
@@ -30,7 +30,16 @@ _REFERENCE = re.compile(
     r"(?:(?P<account>\d{12}):)?(?:function:)?"
     r"(?P<name>[a-zA-Z0-9-_]{1,140})(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
 )
-_PATH = re.compile(r"(?:/namespaces/(?P<namespace>[^/]+))?/2015-03-31/functions/(?P<reference>[^/]+)/invocations")
+_PATH = re.compile(
+    r"(?:/namespaces/(?P<namespace>[^/]+))?(?:"
+    r"/2015-03-31/functions/(?P<reference>[^/]+)/invocations(?:/(?P<request_id>[0-9a-f-]{36}))?"
+    r"|/2014-11-13/functions/(?P<asynchronous>[^/]+)/invoke-async/?)"
+)
+_LAMBDA_PATH = re.compile(r"(?:/namespaces/[^/]+)?/\d{4}-\d{2}-\d{2}/.*")
+
+Operation = Literal["Invoke", "InvokeAsync", "GetInvocation"]
+"""GetInvocation is Funclet's own: the result of an asynchronous invocation by its request id."""
+METHODS: Mapping[Operation, bytes] = {"Invoke": b"POST", "InvokeAsync": b"POST", "GetInvocation": b"GET"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,15 @@ class LambdaError:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which function a path names. `account` is set when the caller gave an ARN that has one."""
+    """Which function a path names, and what for. `account` is set when the caller gave an ARN that has one."""
 
     namespace: str | None
     name: str
     qualifier: str | None
     account: str | None
+    operation: Operation = "Invoke"
+    request_id: str = ""
+    """Of the invocation that GetInvocation asks for."""
 
 
 def function_not_found(region: str, namespace: str, name: str, qualifier: str | None = None) -> LambdaError:
@@ -88,6 +100,26 @@ def request_too_large() -> LambdaError:
     return LambdaError(413, "RequestTooLargeException", message, text_member="message")
 
 
+def event_too_large(size: int, limit: int) -> LambdaError:
+    """413 for an asynchronous invocation."""
+    message = f"{size} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+    return LambdaError(413, "RequestTooLargeException", message, text_member="message")
+
+
+def recursive_invocation(key: str, before: int) -> LambdaError:
+    """400: this chain of requests has invoked the function `namespace/name` so often before."""
+    message = (
+        f"Lambda has detected your function being invoked in a recursive loop and stopped its invocation: {key} was "
+        f"invoked {before} times in this chain of requests (spec.recursiveLoop: Allow lets it go on)."
+    )
+    return LambdaError(400, "RecursiveInvocationException", message)
+
+
+def invocation_not_found(request_id: str) -> LambdaError:
+    """404: no attempt has ended yet, or its result was kept for its time."""
+    return LambdaError(404, "ResourceNotFoundException", f"No result is known of the invocation {request_id}.")
+
+
 def unknown_operation() -> LambdaError:
     """404 for paths of the Lambda API that are not served."""
     return LambdaError(404, "UnknownOperationException", "This operation is not available.")
@@ -103,11 +135,12 @@ def parse_target(url: str) -> Target | LambdaError | None:
     path, _, query = url.partition("?")
     match = _PATH.fullmatch(path)
     if match is None:
-        return unknown_operation() if _is_lambda_path(path) else None
-    reference = _REFERENCE.fullmatch(unquote(match["reference"]))
+        return unknown_operation() if _LAMBDA_PATH.fullmatch(path) else None
+    written = unquote(match["reference"] or match["asynchronous"])
+    reference = _REFERENCE.fullmatch(written)
     if reference is None:
         return invalid_parameter(
-            f"1 validation error detected: Value '{unquote(match['reference'])}' at 'functionName' failed to satisfy "
+            f"1 validation error detected: Value '{written}' at 'functionName' failed to satisfy "
             f"constraint: Member must satisfy regular expression pattern: {_REFERENCE.pattern}"
         )
     given = parse_qs(query).get("Qualifier", [None])[0]
@@ -115,13 +148,15 @@ def parse_target(url: str) -> Target | LambdaError | None:
     if given is not None and named is not None and given != named:
         return invalid_parameter("The derived qualifier from the function name does not match the specified qualifier.")
     namespace = unquote(match["namespace"]) if match["namespace"] else None
-    return Target(namespace, reference["name"], named or given, reference["account"])
+    return Target(
+        namespace, reference["name"], named or given, reference["account"], _operation(match), match["request_id"] or ""
+    )
 
 
-def _is_lambda_path(path: str) -> bool:
-    if path.startswith("/namespaces/"):
-        path = "/" + path.split("/", 3)[-1]
-    return path.startswith("/2015-03-31/")
+def _operation(match: re.Match[str]) -> Operation:
+    if match["asynchronous"]:
+        return "InvokeAsync"
+    return "GetInvocation" if match["request_id"] else "Invoke"
 
 
 def find_namespace(target: Target, default_namespace: str, accounts: Mapping[str, str]) -> str | None:

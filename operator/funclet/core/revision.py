@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.function import Environment, Function, PodSettings
 
 LATEST = "$LATEST"
@@ -32,6 +33,9 @@ class Revision:
     reserved_concurrency: int | None
     provisioned_concurrency: int
     pod: PodSettings
+    event_invoke: EventInvokeConfig = field(default_factory=EventInvokeConfig)
+    dead_letter: DeadLetterConfig | None = None
+    recursion_allowed: bool = False
 
     @property
     def namespace(self) -> str:
@@ -68,10 +72,21 @@ def find_revision(function: Function) -> Revision | None:
         reserved_concurrency=spec.reserved_concurrent_executions,
         provisioned_concurrency=spec.provisioned_concurrent_executions or 0,
         pod=spec.pod,
+        event_invoke=spec.event_invoke_config,
+        dead_letter=spec.dead_letter_config,
+        recursion_allowed=spec.recursive_loop == "Allow",
     )
 
 
-SCALING_ONLY_FIELDS = ("description", "scaling", "reservedConcurrentExecutions", "provisionedConcurrentExecutions")
+SCALING_ONLY_FIELDS = (
+    "description",
+    "scaling",
+    "reservedConcurrentExecutions",
+    "provisionedConcurrentExecutions",
+    "eventInvokeConfig",
+    "deadLetterConfig",
+    "recursiveLoop",
+)
 """Fields whose change leaves running instances as they are."""
 
 

@@ -1,4 +1,4 @@
-"""The role events: one runner for each Trigger with a queue, kept in step with the catalog."""
+"""The role events: a runner for each Trigger with a queue, in step with the catalog; and asynchronous invocations."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from funclet.core.batching import policy_of
 from funclet.core.messages import Draining, FeedMessage
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
+from funclet.events.asynchronous import AsynchronousInvocations
 from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger, report_forever
 from funclet.events.runner import Runner, RunnerSpec
@@ -48,6 +49,7 @@ class Events:
         """Keys of Triggers by function. May name some that are gone or changed: reconciling those does no harm."""
         self._retiring: set[asyncio.Task[None]] = set()
         self._running = False
+        self._asynchronous = AsynchronousInvocations(settings, catalog, nats, gateway_client, self._slots, self._ledger)
         catalog.on_trigger(lambda key, _: self._reconcile(key))
         catalog.on_function(lambda key, _: self._reconcile_function(key))
 
@@ -58,6 +60,7 @@ class Events:
             asyncio.create_task(self._scaler.follow(self._apply), name="feed"),
             asyncio.create_task(report_forever(self._ledger, self._scaler, self._scaler.reporter), name="demand"),
         ]
+        self._asynchronous.start()
         for key in list(self._catalog.triggers):
             self._reconcile(key)
 
@@ -66,7 +69,7 @@ class Events:
         self._running = False
         for key in list(self._runners):
             self._retire(key)
-        await asyncio.gather(*self._retiring)
+        await asyncio.gather(self._asynchronous.stop(), *self._retiring)
         await cancel(self._tasks)
 
     def _apply(self, message: FeedMessage) -> None:

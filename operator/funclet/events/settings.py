@@ -1,8 +1,19 @@
 """The settings of the role events."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from funclet.adapters.settings import RoleSettings
+from funclet.core.asynchronous import RETRY_SECONDS
+
+
+def _from_text(given: object) -> object:
+    return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+
+
+Seconds = Annotated[float, Field(ge=0)]
+RetrySeconds = Annotated[tuple[Seconds, Seconds], BeforeValidator(_from_text)]
 
 
 class EventsSettings(RoleSettings):
@@ -20,3 +31,11 @@ class EventsSettings(RoleSettings):
     """The region in the records' ARNs; give the gateway's, so that functions see one."""
     stop_seconds: float = Field(default=20.0, ge=0)
     """How long running batches may take to end when the role is stopped. Shorter than a pod's grace period (30 s)."""
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """NATS servers that hold each event, outcome and dead letter: 3 where JetStream is a cluster of three or more."""
+    async_retry_seconds: RetrySeconds = RETRY_SECONDS
+    """When a failed event is tried again: after the first attempt and after the second. Lambda's are "60,120"."""
+    async_result_seconds: int = Field(default=3600, ge=900)
+    """How long the result of an asynchronous invocation is known. So long its event does not run a second time."""
+    dead_letter_seconds: int = Field(default=14 * 86400, ge=60)
+    """How long `funclet dlq` keeps an event that was given up."""

@@ -8,7 +8,6 @@ from funclet.core.messages import (
     FeedMessage,
     Gone,
     InstanceAddress,
-    Peers,
     Ping,
     Ready,
     Refused,
@@ -49,7 +48,7 @@ class Slots:
                 self._add(instance)
             case Draining(instance=name) | Gone(instance=name):
                 self._remove(name)
-            case Refused() | Ping() | Peers():
+            case Refused() | Ping():
                 pass
             case _:
                 assert_never(message)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from funclet.adapters.metrics import FunctionMeter
+from funclet.core.asynchronous import Event
 from funclet.core.lambda_api import LambdaError
 from funclet.core.revision import Revision
 from funclet.core.slots import FunctionPool, Slot
+from funclet.core.trace import lineage_token
 
 if TYPE_CHECKING:
     from funclet.gateway.request import Request
@@ -38,15 +40,35 @@ class Measure:
 class Served:
     """One function as this gateway serves it. `revision` is None when the catalog does not have it."""
 
-    __slots__ = ("key", "meter", "pool", "revision")
+    __slots__ = ("first_lineage", "key", "lineage_token", "meter", "pool", "revision")
 
     def __init__(self, key: str, queue_limit: int, queue_limit_bytes: int, meter: FunctionMeter) -> None:
         self.key = key
+        self.lineage_token = lineage_token(key)
+        self.first_lineage = f";Lineage={self.lineage_token}:1"
+        """The end of the trace header of an invocation that no other one caused."""
         self.pool: FunctionPool[Call] = FunctionPool(key, queue_limit, queue_limit_bytes)
         self.revision: Revision | None = None
         self.meter = meter
         meter.queue_depth = lambda: len(self.pool.waiting)
         meter.in_flight = lambda: self.pool.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An asynchronous invocation that is to be stored."""
+
+    served: Served
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The result of the asynchronous invocation `invocation` of the function `namespace/name` is asked for."""
+
+    key: str
+    invocation: str
+    request_id: str
 
 
 class Reply(Protocol):

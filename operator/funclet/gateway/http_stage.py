@@ -19,8 +19,8 @@ from funclet.core.http_event import (
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
-from funclet.gateway.identifiers import new_request_id, new_trace_id
-from funclet.gateway.lambda_stage import read_trace_id
+from funclet.gateway.identifiers import new_request_id
+from funclet.gateway.lambda_stage import lineage_of
 from funclet.gateway.request import Request
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
@@ -75,15 +75,18 @@ class HttpStage:
             return internal_error()
         return self._build_call(request, received, match, served)
 
-    def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call:
+    def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call | HttpAnswer:
         assert served.revision is not None
         request_id = new_request_id()
+        trace = lineage_of(request.fields, served)
+        if isinstance(trace, LambdaError):
+            return internal_error()
         namespace = served.key.partition("/")[0]
         api_id = hashlib.sha256(match.route.trigger.encode()).hexdigest()[:10]
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, json.dumps(event).encode())
-        call.build_head(read_trace_id(request.fields) or new_trace_id(), None, log_tail=False)
+        call.build_head(trace, None, log_tail=False)
         return call
 
 

@@ -1,29 +1,33 @@
 """Requests of the Lambda API: understood, turned into calls, answered as Lambda answers."""
 
-import re
 from collections.abc import Mapping
 
+from funclet.core.asynchronous import EVENT_LIMIT_BYTES, Event
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import (
+    METHODS,
     LambdaError,
     Target,
     check_payload,
     decode_client_context,
+    event_too_large,
     find_namespace,
     function_not_found,
     invalid_parameter,
     is_latest,
     parse_target,
+    recursive_invocation,
+    unknown_operation,
 )
 from funclet.core.revision import LATEST
-from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.core.trace import LINEAGE_LIMIT, advance, from_traceparent, read_header
+from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Lookup, Measure, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 
 TARGETS_LIMIT = 4096
 """Parsed URLs that are remembered."""
-TRACE_ID = re.compile(rb"[\w=;:.,+/ -]{1,512}")
 JSON = ("content-type", "application/json")
 
 
@@ -79,38 +83,59 @@ class LambdaStage:
             return self._targets[url]
         except KeyError:
             target = parse_target(url.decode("latin-1"))
+            if isinstance(target, Target) and target.request_id:
+                return target  # asked for once or twice, and there are many
             if len(self._targets) >= TARGETS_LIMIT:
                 self._targets.clear()
             self._targets[url] = target
             return target
 
-    def read(self, request: Request, target: Target) -> Call | HttpAnswer:
-        """The call to submit, or the answer to give at once."""
-        request_id = new_request_id()
-        call = self._read(request, target, request_id)
-        return error_answer(call, request_id) if isinstance(call, LambdaError) else call
+    def read(
+        self, request: Request, target: Target, *, trusted: bool = False
+    ) -> Call | Acceptance | Lookup | HttpAnswer:
+        """What to do for this request, or the answer to give at once. `trusted`: it comes from the events role."""
+        given = request.fields.get(b"x-funclet-request-id") if trusted else None
+        request_id = new_request_id() if given is None else given.decode("latin-1")
+        asked = self._read(request, target, request_id)
+        return error_answer(asked, request_id) if isinstance(asked, LambdaError) else asked
 
-    def _read(self, request: Request, target: Target, request_id: str) -> Call | HttpAnswer | LambdaError:
+    def _read(
+        self, request: Request, target: Target, request_id: str
+    ) -> Call | Acceptance | Lookup | HttpAnswer | LambdaError:
+        if request.method != METHODS[target.operation]:
+            return unknown_operation()
         served = self._find_function(target)
         if isinstance(served, LambdaError):
             return served
-        headers = request.fields
+        if target.operation == "GetInvocation":
+            return Lookup(served.key, target.request_id, request_id)
         problem = check_payload(request.body)
         if problem is not None:
             return problem
-        invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
-        if invocation_type != b"RequestResponse":
-            return _other_type(invocation_type, request_id)
+        return self._invoke(request, target, served, request_id)
+
+    def _invoke(
+        self, request: Request, target: Target, served: Served, request_id: str
+    ) -> Call | Acceptance | HttpAnswer | LambdaError:
+        headers = request.fields
         context = None
         if (given := headers.get(b"x-amz-client-context")) is not None:
             decoded = decode_client_context(given.decode("latin-1"))
             if isinstance(decoded, LambdaError):
                 return decoded
             context = decoded
+        invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
+        if invocation_type == b"Event" or target.operation == "InvokeAsync":
+            return _accept(request, served, request_id)
+        if invocation_type != b"RequestResponse":
+            return _other_type(invocation_type, request_id)
+        trace = lineage_of(headers, served)
+        if isinstance(trace, LambdaError):
+            return trace
         assert served.revision is not None
         call = Call(served, served.revision, request, self._reply, request_id, request.body or b"{}")
         log_tail = headers.get(b"x-amz-log-type") == b"Tail"
-        call.build_head(read_trace_id(headers) or new_trace_id(), context, log_tail=log_tail)
+        call.build_head(trace, context, log_tail=log_tail)
         return call
 
     def _find_function(self, target: Target) -> Served | LambdaError:
@@ -122,16 +147,40 @@ class LambdaStage:
 
 
 def read_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The caller's X-Ray header, if it is one."""
-    given = headers.get(b"x-amzn-trace-id")
-    if given is not None and TRACE_ID.fullmatch(given):
-        return given.decode()
+    """The caller's X-Ray header, if it is one, or its traceparent in that form."""
+    if (given := headers.get(b"x-amzn-trace-id")) is not None:
+        return read_header(given.decode("latin-1"))
+    if (given := headers.get(b"traceparent")) is not None:
+        return from_traceparent(given.decode("latin-1"))
     return None
+
+
+def lineage_of(headers: Mapping[bytes, bytes], served: Served) -> str | LambdaError:
+    """The trace header that the function gets: it tells of this invocation too. A loop that may not go on ends here."""
+    given = read_trace_id(headers)
+    if given is None:
+        return new_trace_id() + served.first_lineage
+    trace, before = advance(given, served.lineage_token)
+    if before < LINEAGE_LIMIT:
+        return trace
+    assert served.revision is not None
+    if served.revision.recursion_allowed:
+        served.meter.recursions_allowed += 1
+        return trace
+    served.meter.recursions_terminated += 1
+    return recursive_invocation(served.key, before)
+
+
+def _accept(request: Request, served: Served, request_id: str) -> Acceptance | LambdaError:
+    if len(request.body) > EVENT_LIMIT_BYTES:
+        return event_too_large(len(request.body), EVENT_LIMIT_BYTES)
+    context = request.fields.get(b"x-amz-client-context", b"").decode("latin-1")
+    trace_id = read_trace_id(request.fields) or new_trace_id()
+    event = Event(request_id, served.key, request.body or b"{}", trace_id=trace_id, client_context=context)
+    return Acceptance(served, event)
 
 
 def _other_type(invocation_type: bytes, request_id: str) -> HttpAnswer | LambdaError:
     if invocation_type == b"DryRun":
         return HttpAnswer(204, (("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", LATEST)), b"")
-    if invocation_type == b"Event":
-        return invalid_parameter("Asynchronous invocation (InvocationType Event) is not available yet.")
     return invalid_parameter("InvocationType must be one of Event, RequestResponse, DryRun.")

@@ -10,6 +10,7 @@ import uvloop
 
 from funclet.adapters import logs
 from funclet.adapters.catalog import Catalog
+from funclet.adapters.event_log import EventLog
 from funclet.adapters.health import HealthServer, registry_text
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.scaler_client import ScalerClient
@@ -37,7 +38,8 @@ async def run(settings: GatewaySettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     catalog = Catalog(KubeResources.in_cluster(settings.watch_namespace))
     scaler = ScalerClient(settings.scaler_url, settings.internal_token, socket.gethostname())
-    gateway = Gateway(settings, catalog, scaler)
+    event_log = EventLog(settings.nats_url) if settings.nats_url else None
+    gateway = Gateway(settings, catalog, scaler, event_log)
     health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready)
     await health.start()
     following = asyncio.create_task(catalog.run())

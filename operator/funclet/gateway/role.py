@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Protocol
 
+from funclet.adapters.event_log import EventLog
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
-from funclet.core.lambda_api import LambdaError, request_too_large, unavailable, unknown_operation
+from funclet.core.lambda_api import LambdaError, request_too_large, unavailable
 from funclet.core.messages import FeedMessage
 from funclet.core.revision import Revision
+from funclet.gateway.asynchronous import Intake
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Call
+from funclet.gateway.call import Acceptance, Call, Lookup
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
@@ -51,10 +53,18 @@ class FunctionCatalog(Protocol):
 
 
 class Gateway:
-    """Serves callers. The catalog is run by whoever made it; `port` is known after `start`."""
+    """Serves callers. The catalog is run by whoever made it; `port` is known after `start`.
+
+    Without an event log asynchronous invocations are refused.
+    """
 
     def __init__(
-        self, settings: GatewaySettings, catalog: FunctionCatalog, scaler: ScalerClient, limits: Limits | None = None
+        self,
+        settings: GatewaySettings,
+        catalog: FunctionCatalog,
+        scaler: ScalerClient,
+        event_log: EventLog | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.port = settings.port
         self.limits = limits or Limits()
@@ -66,6 +76,8 @@ class Gateway:
         self._settings = settings
         self._catalog = catalog
         self._scaler = scaler
+        self._event_log = event_log
+        self._intake = Intake(event_log)
         self._accounts: dict[str, str] = {}
         self._deserted = asyncio.Event()
         self._events_authorization = f"Bearer {settings.internal_token}".encode()
@@ -92,6 +104,8 @@ class Gateway:
             self.loop.create_task(self._demand.run()),
             self.loop.create_task(self._scaler.follow(self._apply)),
         ]
+        if self._event_log is not None:
+            self._event_log.start()
         self._server = await self.loop.create_server(
             lambda: ClientProtocol(self), settings.host, settings.port, backlog=4096
         )
@@ -136,29 +150,35 @@ class Gateway:
         for client in list(self.clients):
             client.abort()
         self._book.close()
+        if self._event_log is not None:
+            await self._event_log.close()
         await self._scaler.close()
 
     def handle(self, request: Request) -> None:
         """Route a request: the Lambda API by its path, HTTP triggers for all else."""
-        call = self._read(request)
-        if isinstance(call, HttpAnswer):
-            request.client.respond(request, call)
-            return
-        request.call = call
         authorization = request.fields.get(b"authorization", b"")
         trusted = authorization.startswith(b"Bearer ") and hmac.compare_digest(
             authorization, self._events_authorization
         )
-        self._dispatcher.submit(call, any_length=trusted)
+        asked = self._read(request, trusted=trusted)
+        match asked:
+            case Call():
+                request.call = asked
+                self._dispatcher.submit(asked, any_length=trusted)
+            case HttpAnswer():
+                request.client.respond(request, asked)
+            case Acceptance():
+                self._intake.accept(request, asked)
+            case Lookup():
+                self._intake.find(request, asked)
 
-    def _read(self, request: Request) -> Call | HttpAnswer:
+    def _read(self, request: Request, *, trusted: bool) -> Call | Acceptance | Lookup | HttpAnswer:
         target = self._lambda.find_target(request.url)
         if target is None:
             return self._http.read(request)
-        if isinstance(target, LambdaError) or request.method != b"POST":
-            error = target if isinstance(target, LambdaError) else unknown_operation()
-            return error_answer(error, new_request_id())
-        return self._lambda.read(request, target)
+        if isinstance(target, LambdaError):
+            return error_answer(target, new_request_id())
+        return self._lambda.read(request, target, trusted=trusted)
 
     def abandon(self, request: Request) -> None:
         """The caller went away before its answer."""

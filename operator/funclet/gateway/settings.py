@@ -12,6 +12,8 @@ class GatewaySettings(RoleSettings):
     """What events presents to be exempt from the queue's length limit, and the gateway to the scaler. Required."""
     scaler_url: str
     """Base URL of the scaler. Required."""
+    nats_url: str | None = None
+    """Where JetStream is, for asynchronous invocations. None: they are refused with 503."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Callers' port; 0 takes a free one."""
     host: str = "0.0.0.0"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from funclet.adapters import jetstream
 from funclet.adapters.catalog import Catalog
+from funclet.adapters.event_log import EventLog
 from funclet.adapters.files import FileResources
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.health import HealthServer
@@ -23,6 +24,7 @@ from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.control.reconciler import Reconciler
+from funclet.core.asynchronous import RETRY_SECONDS
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
 from funclet.gateway.role import Gateway
@@ -45,6 +47,8 @@ class LocalSettings:
     nats_url: str | None = None
     """None: a server of our own, whose store is gone with it."""
     pool_size: int = 1
+    async_retry_seconds: tuple[float, float] = RETRY_SECONDS
+    """When an event that failed is tried again, after its first attempt and its second."""
 
 
 def find_agent() -> Path:
@@ -104,15 +108,23 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
 
     scaler_url = f"http://{HOST}:{scaler.port}"
     gateway_feed = _scaler_client(house, scaler_url, token, "gateway-local")
-    gateway_settings = GatewaySettings(host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url)
-    gateway = Gateway(gateway_settings, catalog, gateway_feed)
+    gateway_settings = GatewaySettings(
+        host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url, nats_url=nats_url
+    )
+    gateway = Gateway(gateway_settings, catalog, gateway_feed, EventLog(nats_url))
     await _start(house, gateway.start, gateway.stop)
 
     url = f"http://{HOST}:{gateway.port}"
     invoker = GatewayClient(url, token)
     house.push_async_callback(invoker.close)
     events_feed = _scaler_client(house, scaler_url, token, "events-local")
-    events_settings = EventsSettings(internal_token=token, nats_url=nats_url, gateway_url=url, scaler_url=scaler_url)
+    events_settings = EventsSettings(
+        internal_token=token,
+        nats_url=nats_url,
+        gateway_url=url,
+        scaler_url=scaler_url,
+        async_retry_seconds=settings.async_retry_seconds,
+    )
     events = Events(events_settings, catalog, nats, invoker, events_feed)
     await _start(house, events.start, events.stop)
 

@@ -9,7 +9,7 @@ from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.backend import InstanceBackend, InstanceEvent, Observed, Phase, Synced, Vanished
 from funclet.adapters.resources import Resources
 from funclet.core.instances import Instance
-from funclet.core.messages import DemandReport, Introduction
+from funclet.core.messages import DemandReport
 from funclet.core.revision import Revision
 from funclet.scaler.adoption import Adoption
 from funclet.scaler.code import CodeCache, Environments, Ingredients, Packages
@@ -78,8 +78,7 @@ class Scaler:
         for key, revision in self._catalog.functions.items():
             self._function_changed(key, revision)
         await self._server.start(self._settings.host, self._settings.port)
-        jobs = (self._follow_instances(), self._begin(), self._tick(), self._feed.watch())
-        self._tasks = [asyncio.create_task(job) for job in jobs]
+        self._tasks = [asyncio.create_task(job) for job in (self._follow_instances(), self._begin(), self._tick())]
         for task in self._tasks:
             task.add_done_callback(_log_end)
 
@@ -149,12 +148,11 @@ class Scaler:
         self._wake.set()
 
     def _take_report(self, report: DemandReport) -> None:
-        self._feed.hear(report)
         self._reconciler.take_report(report)
         self._wake.set()
 
-    def _join(self, reporter: str, introduction: Introduction | None, host: str) -> Reader:
-        return self._feed.join(reporter, self._fleet.snapshot(), introduction, host)
+    def _join(self, reporter: str) -> Reader:
+        return self._feed.join(reporter, self._fleet.snapshot())
 
     def _leave(self, reader: Reader) -> None:
         self._feed.leave(reader)

@@ -50,20 +50,31 @@ class JetStreamQueue:
 
     @classmethod
     async def open(cls, client: Client, stream: str, consumer: str, subject: str, policy: Policy) -> Self:
-        """Makes the consumer, or brings the one that is there to this policy.
+        """Makes the consumer of a Trigger with this policy, or brings the one that is there to it.
+
+        Unavailable, with the reason StreamNotFound when there is no such stream.
+        """
+        config = ConsumerConfig(
+            name=consumer,
+            filter_subject=subject,
+            ack_wait=policy.ack_wait_seconds,
+            max_ack_pending=policy.max_ack_pending,
+        )
+        return await cls.open_consumer(client, stream, config)
+
+    @classmethod
+    async def open_consumer(cls, client: Client, stream: str, config: ConsumerConfig) -> Self:
+        """Makes a durable consumer of one subject, from the stream's beginning, or brings the one that is there to it.
 
         Unavailable, with the reason StreamNotFound when there is no such stream.
         """
         jetstream = client.jetstream(timeout=ANSWER_TIMEOUT_SECONDS)
-        config = ConsumerConfig(
-            name=consumer,
-            durable_name=consumer,
-            filter_subject=subject,
+        name, subject = config.name or "", config.filter_subject or ">"
+        config = config.evolve(
+            durable_name=name,
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=policy.ack_wait_seconds,
             max_deliver=-1,  # maximumReceives is ours to count: JetStream would drop the message without a word
-            max_ack_pending=policy.max_ack_pending,
         )
         with unavailable_when_unreachable():
             try:
@@ -73,7 +84,7 @@ class JetStreamQueue:
                 raise Unavailable(message, reason=STREAM_NOT_FOUND) from error
             await jetstream.add_consumer(stream, config)
         wake_subjects = [subject] if subject != ">" else list(info.config.subjects or [])
-        return cls(client, stream, consumer, wake_subjects)
+        return cls(client, stream, name, wake_subjects)
 
     async def observe_depth(self) -> int:
         """Messages that are not acknowledged: those that nobody has yet, and those that somebody works on."""
@@ -99,8 +110,8 @@ class JetStreamQueue:
             for subscription in wakes:
                 await subscription.unsubscribe()
 
-    async def fetch(self, batch: int, window_seconds: float) -> list[Message]:
-        """At most `batch` messages: what is there now, or what comes within the window.
+    async def fetch(self, batch: int, window_seconds: float, limit_bytes: int | None = None) -> list[Message]:
+        """At most `batch` messages of at most so many bytes: what is there now, or what comes within the window.
 
         A fetch that is cancelled gives back what it has taken.
         """
@@ -109,7 +120,7 @@ class JetStreamQueue:
         with unavailable_when_unreachable():
             subscription = await self._client.subscribe(inbox)
             try:
-                await self._request(inbox, batch, window_seconds)
+                await self._request(inbox, batch, window_seconds, limit_bytes)
                 await _collect(subscription, taken, batch, window_seconds)
             except asyncio.CancelledError:
                 await self.retry((message.reply for message in taken), 0)
@@ -122,6 +133,10 @@ class JetStreamQueue:
         """Returns when the server has confirmed each ("double ack"), so that none of them comes again."""
         with unavailable_when_unreachable():
             await asyncio.gather(*(self._acknowledge_one(receipt) for receipt in receipts))
+
+    async def settle(self, receipts: Iterable[str]) -> None:
+        """Acknowledges without waiting for the server's word, where a message that comes again does no harm."""
+        await self._tell(receipts, ACKNOWLEDGE)
 
     async def retry(self, receipts: Iterable[str], delay_seconds: float) -> None:
         """Deliver these messages again after this time."""
@@ -146,8 +161,10 @@ class JetStreamQueue:
         with unavailable_when_unreachable():
             await self._jetstream.publish(subject, message.data, headers=headers)
 
-    async def _request(self, inbox: str, batch: int, window_seconds: float) -> None:
+    async def _request(self, inbox: str, batch: int, window_seconds: float, limit_bytes: int | None) -> None:
         request: dict[str, int | bool] = {"batch": batch}
+        if limit_bytes is not None:
+            request["max_bytes"] = limit_bytes
         if window_seconds > 0:
             request["expires"] = int(window_seconds * 1e9)
         else:
