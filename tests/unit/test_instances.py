@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funclet.core.instances import Instance, Register, State, Step
+from funclet.core.instances import STUCK_SECONDS, Instance, Register, State, Step, Stuck, find_stuck
 from funclet.errors import Conflict
 
 
@@ -15,7 +15,7 @@ def _instance(name: str = "i", state: State = State.STARTING) -> Instance:
 def test_a_whole_life() -> None:
     instance = _instance()
     seen = []
-    for now, step in enumerate([Step.ADDRESSED, Step.PUSHED, Step.ACCEPTED, Step.DRAIN, Step.REMOVE]):
+    for now, step in enumerate([Step.LISTENS, Step.PUSHED, Step.ACCEPTED, Step.DRAIN, Step.REMOVE]):
         instance.advance(step, now)
         seen.append(instance.state)
     assert seen == [State.GENERIC, State.SPECIALISING, State.READY, State.DRAINING, State.GONE]
@@ -55,3 +55,24 @@ def test_a_removed_instance_leaves_nothing_behind() -> None:
         register.remove(instance, 1.0)
     assert (register.by_name, list(register.functions), list(register.pools)) == ({}, [], [])
     assert claimed.state is State.GONE
+
+
+def test_a_pool_can_give_what_listens() -> None:
+    register, instance = Register(), _instance()
+    register.add(instance)
+    pool = ("default", "python3.13")
+    assert not register.has_generic(pool)
+    instance.advance(Step.LISTENS, 1.0)
+    assert register.has_generic(pool)
+    register.claim(instance, "default/f", "r1")
+    assert not register.has_generic(pool)
+
+
+def test_what_is_stuck_for_a_while_is_told_of() -> None:
+    waits, waits_longer, fine = _instance("a"), _instance("b"), _instance("c")
+    waits.stuck, waits_longer.stuck = Stuck("no memory", since=3.0), Stuck("no CPU", since=1.0)
+    assert find_stuck([waits, waits_longer, fine], now=1.0 + STUCK_SECONDS) == waits_longer.stuck
+    assert find_stuck([waits, waits_longer, fine], now=STUCK_SECONDS) is None
+    assert find_stuck([fine], now=100.0) is None
+    waits_longer.state = State.GENERIC
+    assert find_stuck([waits_longer], now=100.0) is None

@@ -6,7 +6,16 @@ import pytest
 
 from funclet.api.function import PodSettings
 from funclet.core.instances import InstanceRequest
-from funclet.core.pods import build_pod, build_resize, cpu_millicores, find_resize_refusal, memory_mib_of
+from funclet.core.pods import (
+    PodDefaults,
+    build_pod,
+    build_resize,
+    cpu_millicores,
+    find_resize_refusal,
+    find_unschedulable,
+    granted_memory_mib,
+    memory_mib_of,
+)
 
 REQUEST = InstanceRequest(
     name="python313-1",
@@ -24,7 +33,7 @@ REQUEST = InstanceRequest(
 
 
 def test_it_passes_the_restricted_pod_security_standard() -> None:
-    spec = build_pod(REQUEST, "image", "IfNotPresent")["spec"]
+    spec = build_pod(REQUEST, "image", PodDefaults())["spec"]
     [container] = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -37,7 +46,7 @@ def test_it_passes_the_restricted_pod_security_standard() -> None:
 
 
 def test_it_knows_nothing_that_it_need_not_know() -> None:
-    pod = build_pod(REQUEST, "image", "IfNotPresent")
+    pod = build_pod(REQUEST, "image", PodDefaults())
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert pod["spec"]["enableServiceLinks"] is False
     names = {entry["name"] for entry in pod["spec"]["containers"][0]["env"]}
@@ -45,7 +54,7 @@ def test_it_knows_nothing_that_it_need_not_know() -> None:
 
 
 def test_sizes_are_the_functions() -> None:
-    pod = build_pod(REQUEST, "image", "IfNotPresent")
+    pod = build_pod(REQUEST, "image", PodDefaults())
     [container] = pod["spec"]["containers"]
     assert container["resources"] == {"requests": {"memory": "256Mi", "cpu": "145m"}, "limits": {"memory": "256Mi"}}
     assert pod["spec"]["terminationGracePeriodSeconds"] == 35
@@ -54,7 +63,7 @@ def test_sizes_are_the_functions() -> None:
 
 
 def test_the_authors_settings_are_in_it_but_not_above_ours() -> None:
-    pod = build_pod(REQUEST, "image", "IfNotPresent")
+    pod = build_pod(REQUEST, "image", PodDefaults())
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
     assert pod["metadata"]["labels"]["funclet.dev/state"] == "generic"
     assert pod["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "funclet-scaler"
@@ -62,12 +71,19 @@ def test_the_authors_settings_are_in_it_but_not_above_ours() -> None:
 
 
 def test_there_are_no_probes_and_it_is_json() -> None:
-    assert "Probe" not in json.dumps(build_pod(REQUEST, "image", "IfNotPresent"))
+    assert "Probe" not in json.dumps(build_pod(REQUEST, "image", PodDefaults()))
 
 
 @pytest.mark.parametrize(("memory_mib", "millicores"), [(128, 73), (1769, 1000), (3538, 2000), (10240, 5789)])
 def test_cpu_follows_memory_as_on_lambda(memory_mib: int, millicores: int) -> None:
     assert cpu_millicores(memory_mib) == millicores
+
+
+def test_an_installation_may_request_less_cpu_than_lambdas_share() -> None:
+    [container] = build_pod(REQUEST, "image", PodDefaults("Never", cpu_request_percent=10))["spec"]["containers"]
+    assert container["imagePullPolicy"] == "Never"
+    assert container["resources"]["requests"] == {"memory": "256Mi", "cpu": "15m"}
+    assert build_resize(256, 10)["spec"]["containers"][0]["resources"] == container["resources"]
 
 
 @pytest.mark.parametrize(("text", "memory_mib"), [("256Mi", 256), ("1Gi", 1024), ("1000", 0), ("", 0)])
@@ -76,10 +92,40 @@ def test_memory_is_read_back(text: str, memory_mib: int) -> None:
     assert memory_mib_of(pod) == memory_mib
 
 
-def test_a_pending_resize_has_a_reason() -> None:
-    def pod(status: str) -> dict[str, object]:
-        return {"status": {"conditions": [{"type": "PodResizePending", "status": status, "reason": "Infeasible"}]}}
+def _pod(**condition: str) -> dict[str, object]:
+    return {"status": {"conditions": [{"type": "Ready", "status": "True"}, condition]}}
 
-    assert find_resize_refusal(pod("True")) == "Infeasible"
-    assert find_resize_refusal(pod("False")) is None
-    assert find_resize_refusal({}) is None
+
+@pytest.mark.parametrize(
+    ("pod", "refusal"),
+    [
+        (_pod(type="PodResizePending", status="True", reason="Infeasible"), "Infeasible"),
+        (_pod(type="PodResizePending", status="True", reason="Deferred"), "Deferred"),
+        (_pod(type="PodResizePending", status="False", reason="Infeasible"), None),
+        (_pod(type="PodResizeInProgress", status="True"), None),
+        (_pod(type="PodResizeInProgress", status="True", reason="Error"), "Error"),
+        ({}, None),
+    ],
+)
+def test_a_resize_that_is_not_carried_out_has_a_reason(pod: dict[str, object], refusal: str | None) -> None:
+    assert find_resize_refusal(pod) == refusal
+
+
+@pytest.mark.parametrize(
+    ("pod", "word"),
+    [
+        (_pod(type="PodScheduled", status="False", reason="Unschedulable", message="0/1 nodes"), "0/1 nodes"),
+        (_pod(type="PodScheduled", status="False", reason="SchedulingGated", message="gates"), None),
+        (_pod(type="PodScheduled", status="True"), None),
+        ({"status": {}}, None),
+    ],
+)
+def test_the_scheduler_says_why_no_node_takes_a_pod(pod: dict[str, object], word: str | None) -> None:
+    assert find_unschedulable(pod) == word
+
+
+def test_what_is_in_force_may_differ_from_what_was_asked_for() -> None:
+    running = {"status": {"containerStatuses": [{"resources": {"limits": {"memory": "128Mi"}}}]}}
+    assert granted_memory_mib(running) == 128
+    assert granted_memory_mib({"status": {"containerStatuses": [{}]}}) == 0
+    assert granted_memory_mib({}) == 0

@@ -1,10 +1,24 @@
 """The warm pool's plans."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from funclet.api.function import Environment, PodSettings
 from funclet.core.instances import Instance, State
-from funclet.core.pool import find_claimable, may_use_pool, plan_pool, pools_wanted
+from funclet.core.pool import (
+    QUIET_SECONDS,
+    SHRINK_SECONDS,
+    WINDOW_SECONDS,
+    PoolLimits,
+    PoolSize,
+    Takings,
+    find_claimable,
+    may_use_pool,
+    may_wait,
+    plan_pool,
+    settle_size,
+)
 from funclet.core.revision import Revision
 
 
@@ -17,8 +31,8 @@ def _revision(key: str = "default/f", runtime: str = "python3.13", storage: int 
     )  # fmt: skip
 
 
-def _instance(name: str, state: State, since: float = 0.0, *, running: bool = False) -> Instance:
-    return Instance(name, "default", "python3.13", 128, since=since, state=state, running=running)
+def _instance(name: str, state: State, since: float = 0.0) -> Instance:
+    return Instance(name, "default", "python3.13", 128, since=since, state=state)
 
 
 def test_labels_and_annotations_alone_leave_the_pool_open() -> None:
@@ -43,28 +57,81 @@ def test_another_size_of_tmp_closes_it() -> None:
     assert not may_use_pool(_revision(storage=1024))
 
 
-def test_pools_are_those_of_functions_that_can_use_them() -> None:
-    revisions = [_revision("a/f"), _revision("a/g"), _revision("b/f", "python3.12"), _revision("c/f", storage=1024)]
-    assert pools_wanted(revisions) == {("a", "python3.13"), ("b", "python3.12")}
-    assert pools_wanted([]) == set()
-
-
 def test_a_short_pool_is_filled_and_a_long_one_cut() -> None:
     unclaimed = [
         _instance("starting", State.STARTING, since=1),
-        _instance("running", State.GENERIC, since=3, running=True),
-        _instance("addressed", State.GENERIC, since=2),
+        _instance("newer", State.GENERIC, since=3),
+        _instance("older", State.GENERIC, since=2),
     ]
     assert plan_pool(5, unclaimed).start == 2
     assert plan_pool(3, unclaimed) == plan_pool(0, [])
-    assert plan_pool(1, unclaimed).remove == ("addressed", "starting")
+    assert plan_pool(1, unclaimed).remove == ("newer", "starting")
     assert len(plan_pool(0, unclaimed).remove) == 3
 
 
-def test_a_claim_takes_what_is_soonest_of_use() -> None:
-    starting, addressed = _instance("s", State.STARTING, since=1), _instance("a", State.GENERIC, since=2)
-    running = _instance("r", State.GENERIC, since=3, running=True)
-    assert find_claimable([starting, addressed, running]) is running
-    assert find_claimable([starting, addressed]) is addressed
-    assert find_claimable([starting]) is starting
+def test_a_claim_takes_the_oldest_that_listens() -> None:
+    starting = _instance("s", State.STARTING, since=1)
+    older, newer = _instance("o", State.GENERIC, since=2), _instance("n", State.GENERIC, since=3)
+    assert find_claimable([starting, newer, older]) is older
+    assert find_claimable([starting]) is None
     assert find_claimable([]) is None
+
+
+LIMITS = PoolLimits(minimum=2, maximum=20)
+
+
+@pytest.mark.parametrize(
+    ("last", "taken", "limits", "after_seconds", "size"),
+    [
+        pytest.param(0, 0, LIMITS, 0, 2, id="never below the minimum"),
+        pytest.param(2, 4, LIMITS, 0, 6, id="half as many again as were taken, at once"),
+        pytest.param(2, 99, LIMITS, 0, 20, id="never above the maximum"),
+        pytest.param(2, 99, PoolLimits(30, 20), 0, 30, id="a larger minimum wins"),
+        pytest.param(16, 0, LIMITS, SHRINK_SECONDS - 1, 16, id="kept for a while"),
+        pytest.param(16, 0, LIMITS, SHRINK_SECONDS, 14, id="then an eighth less"),
+        pytest.param(4, 0, LIMITS, SHRINK_SECONDS, 3, id="or one less"),
+        pytest.param(16, 10, LIMITS, SHRINK_SECONDS, 15, id="but not below what demand takes"),
+        pytest.param(16, 10, PoolLimits(0, 20), 0, 0, id="a minimum of 0 is no pool"),
+    ],
+)
+def test_the_size_follows_what_was_taken(
+    last: int, taken: int, limits: PoolLimits, after_seconds: float, size: int
+) -> None:
+    assert settle_size(PoolSize(last, since=100.0), taken, limits, 100.0 + after_seconds).instances == size
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.floats(0, 100))), st.integers(1, 30), st.integers(0, 60))
+def test_the_size_keeps_its_limits_and_comes_down_in_the_end(
+    steps: list[tuple[int, float]], minimum: int, maximum: int
+) -> None:
+    limits, size, now = PoolLimits(minimum, maximum), PoolSize(0, 0.0), 0.0
+    for taken, seconds in steps:
+        now += seconds
+        size = settle_size(size, taken, limits, now)
+        assert minimum <= size.instances <= max(minimum, maximum)
+    for _ in range(60):
+        now += SHRINK_SECONDS
+        size = settle_size(size, 0, limits, now)
+    assert size.instances == minimum
+
+
+def test_takings_are_those_of_the_last_window() -> None:
+    takings = Takings(limit=5)
+    takings.note(2, now=0.0)
+    takings.note(1, now=6.0)
+    assert takings.count(now=6.0) == 3
+    assert takings.count(now=WINDOW_SECONDS) == 1
+    assert takings.count(now=6.0 + WINDOW_SECONDS) == 0
+    takings.note(1000, now=20.0)
+    assert takings.count(now=20.0) == 5
+
+
+def test_a_refill_waits_for_a_quiet_moment_unless_the_pool_is_half_empty() -> None:
+    takings = Takings(limit=5)
+    assert takings.is_quiet(now=0.0)
+    takings.note(1, now=0.0)
+    assert not takings.is_quiet(now=QUIET_SECONDS / 2)
+    assert takings.is_quiet(now=QUIET_SECONDS)
+    assert may_wait(size=10, unclaimed=5, quiet=False)
+    assert not may_wait(size=10, unclaimed=4, quiet=False)
+    assert not may_wait(size=10, unclaimed=9, quiet=True)

@@ -40,7 +40,7 @@ DURATION_BUCKETS = (
 
 COLD_START_SECONDS = Histogram(
     "funclet_cold_start_seconds",
-    "What callers waited for in a cold start, by phase.",
+    "What callers waited for in a cold start, by phase (docs/metrics.md).",
     ["phase"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

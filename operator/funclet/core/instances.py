@@ -1,9 +1,10 @@
 """An instance's life, and the register of all instances, in memory.
 
-    starting ──address──▶ generic ──push──▶ specialising ──accepted──▶ ready ──drain──▶ draining
+    starting ──listens──▶ generic ──push──▶ specialising ──accepted──▶ ready ──drain──▶ draining
        └──────────┴────────────┴──────remove──────┴──────────────────────┴─────────────────┴──▶ gone
 
-An instance belongs to a function from its claim on, which may come before it has an address. It never changes hands.
+An instance belongs to a function from its start or from its claim on, which is the moment before the push. It never
+changes hands. It is generic when its agent listens: then it can be specialised at once.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,10 @@ TIMEOUT_ANNOTATION = "funclet.dev/timeout-seconds"
 """So that a restarted scaler knows how long an instance may drain whose function or revision is no more."""
 
 
+STUCK_SECONDS = 5.0
+"""By then callers are told that no node has room. Trying goes on: an autoscaler may be adding a node."""
+
+
 class State(StrEnum):
     """Where an instance is in its life."""
 
@@ -38,7 +43,7 @@ class State(StrEnum):
 class Step(StrEnum):
     """What can happen to an instance."""
 
-    ADDRESSED = "addressed"
+    LISTENS = "listens"
     PUSHED = "pushed"
     ACCEPTED = "accepted"
     DRAIN = "drain"
@@ -46,7 +51,7 @@ class Step(StrEnum):
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
-    (State.STARTING, Step.ADDRESSED): State.GENERIC,
+    (State.STARTING, Step.LISTENS): State.GENERIC,
     (State.GENERIC, Step.PUSHED): State.SPECIALISING,
     (State.SPECIALISING, Step.ACCEPTED): State.READY,
     # Adopted after a restart: the agent said that it is specialised.
@@ -77,6 +82,14 @@ class InstanceRequest:
     pod: PodSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """No node has room for an instance that starts."""
+
+    message: str
+    since: float
+
+
 @dataclass(slots=True)
 class Instance:
     """What the scaler knows of one instance."""
@@ -92,8 +105,20 @@ class Instance:
     revision: str | None = None
     host: str | None = None
     agent_port: int | None = None
-    running: bool = False
-    """The platform has seen it running. It sees that up to a second late, so this is a preference and no condition."""
+    asked_at: float | None = None
+    """When somebody began to wait for an instance, if somebody did."""
+    was_waiting: bool = False
+    """It listened before anybody asked for it."""
+    created_at: float | None = None
+    """When the platform agreed to make it, if somebody waited for it then."""
+    misfit: bool = False
+    """Its node has no room for its function's size: it may not serve."""
+    granted_memory_mib: int = 0
+    """The limit that is in force, as last seen; 0 while that is not known."""
+    sized_by: float | None = None
+    """When a resize that was accepted must be in force; None when there is none under way."""
+    stuck: Stuck | None = None
+    """Why no node takes it, while that is so."""
     slots: tuple[int, ...] = ()
     timeout_seconds: int = 900
     """Its function's; the longest that there is, while that is not known."""
@@ -110,6 +135,13 @@ class Instance:
         if following is None:
             raise Conflict(f"instance {self.name} is {self.state}: it cannot be {step}")
         self.state, self.since = following, now
+
+
+def find_stuck(instances: Iterable[Instance], now: float) -> Stuck | None:
+    """Why nothing starts: the word on the one that waits longest, once it is not just a moment's."""
+    stuck = [one.stuck for one in instances if one.state is State.STARTING and one.stuck is not None]
+    first = min(stuck, key=lambda one: one.since, default=None)
+    return first if first is not None and now - first.since >= STUCK_SECONDS else None
 
 
 class Register:
@@ -146,6 +178,10 @@ class Register:
     def of_pool(self, pool: tuple[str, str]) -> list[Instance]:
         """Unclaimed instances of a (namespace, runtime), oldest first."""
         return list(self._by_pool.get(pool, {}).values())
+
+    def has_generic(self, pool: tuple[str, str]) -> bool:
+        """Whether an instance of this pool can be specialised now."""
+        return any(instance.state is State.GENERIC for instance in self._by_pool.get(pool, {}).values())
 
     @property
     def functions(self) -> Iterable[str]:

@@ -1,13 +1,15 @@
 """The pod of an instance, as a manifest.
 
 - Memory: request = limit = the function's memory size, as Lambda counts it.
-- CPU: a request of Lambda's share (memory / 1,769 MiB of a core) and no limit. With a limit, 128 MiB would get 72 ms
-  of CPU a second and a cold start of Python alone would be throttled for seconds; the request still divides a busy
-  node by memory size.
+- CPU: a request of Lambda's share (memory / 1,769 MiB of a core), or of a part of it, and no limit. With a limit,
+  128 MiB would get 72 ms of CPU a second and a cold start of Python alone would be throttled for seconds; the request
+  still divides a busy node by memory size. Functions are idle most of the time: an installation that requests ten
+  percent of the share puts ten times as many on a node.
 - No probes: their granularity is a second. The scaler pushes to the agent as soon as the pod has an address.
 - restartPolicy Never: an instance that died is replaced, for its name and its tokens belong to one specialisation.
 """
 
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -24,23 +26,31 @@ GRACE_SECONDS = 5
 """What the agent may need beyond the function's timeout to end."""
 
 
-def cpu_millicores(memory_mib: int) -> int:
-    """Lambda's share: 128 MiB are 73m, 1,769 MiB are 1000m."""
-    return ceil(memory_mib * 1000 / MEMORY_PER_CPU_MIB)
+@dataclass(frozen=True, slots=True)
+class PodDefaults:
+    """What an installation says of all its instances."""
+
+    image_pull_policy: str = "IfNotPresent"
+    cpu_request_percent: int = 100
 
 
-def build_resources(memory_mib: int) -> dict[str, dict[str, str]]:
+def cpu_millicores(memory_mib: int, percent: int = 100) -> int:
+    """Lambda's share, or so many percent of it: 128 MiB are 73m, 1,769 MiB are 1000m."""
+    return ceil(memory_mib * 10 * percent / MEMORY_PER_CPU_MIB)
+
+
+def build_resources(memory_mib: int, cpu_percent: int = 100) -> dict[str, dict[str, str]]:
     """Requests and limits of an instance's container."""
-    memory = f"{memory_mib}Mi"
-    return {"requests": {"memory": memory, "cpu": f"{cpu_millicores(memory_mib)}m"}, "limits": {"memory": memory}}
+    memory, cpu = f"{memory_mib}Mi", f"{cpu_millicores(memory_mib, cpu_percent)}m"
+    return {"requests": {"memory": memory, "cpu": cpu}, "limits": {"memory": memory}}
 
 
-def build_resize(memory_mib: int) -> dict[str, Any]:
+def build_resize(memory_mib: int, cpu_percent: int = 100) -> dict[str, Any]:
     """The body of a PATCH of `pods/resize` (strategic merge: containers are matched by name)."""
-    return {"spec": {"containers": [{"name": CONTAINER, "resources": build_resources(memory_mib)}]}}
+    return {"spec": {"containers": [{"name": CONTAINER, "resources": build_resources(memory_mib, cpu_percent)}]}}
 
 
-def build_pod(request: InstanceRequest, image: str, image_pull_policy: str) -> dict[str, Any]:
+def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
     """The whole manifest; it passes the restricted Pod Security Standard."""
     return {
         "apiVersion": "v1",
@@ -63,7 +73,7 @@ def build_pod(request: InstanceRequest, image: str, image_pull_policy: str) -> d
                 "fsGroup": USER_ID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_build_container(request, image, image_pull_policy)],
+            "containers": [_build_container(request, image, defaults)],
             "volumes": [
                 {"name": "task", "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": f"{request.ephemeral_storage_mib}Mi"}},
@@ -73,7 +83,7 @@ def build_pod(request: InstanceRequest, image: str, image_pull_policy: str) -> d
     }
 
 
-def _build_container(request: InstanceRequest, image: str, image_pull_policy: str) -> dict[str, Any]:
+def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
     environment = {
         "FUNCLET_INSTANCE_NAME": request.name,
         "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
@@ -82,10 +92,10 @@ def _build_container(request: InstanceRequest, image: str, image_pull_policy: st
     return {
         "name": CONTAINER,
         "image": image,
-        "imagePullPolicy": image_pull_policy,
+        "imagePullPolicy": defaults.image_pull_policy,
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"name": "agent", "containerPort": AGENT_PORT}],
-        "resources": build_resources(request.memory_mib),
+        "resources": build_resources(request.memory_mib, defaults.cpu_request_percent),
         "resizePolicy": [{"resourceName": name, "restartPolicy": "NotRequired"} for name in ("cpu", "memory")],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -105,17 +115,42 @@ def _placement(request: InstanceRequest) -> dict[str, Any]:
 
 def memory_mib_of(pod: dict[str, Any]) -> int:
     """The memory size that a manifest of ours asks for; 0 when it is not one of ours."""
-    limits = pod["spec"]["containers"][0].get("resources", {}).get("limits", {})
-    text = str(limits.get("memory", ""))
-    if text.endswith("Gi") and text[:-2].isdigit():
-        # The API server writes 1024Mi as 1Gi.
-        return int(text[:-2]) * 1024
-    return int(text[:-2]) if text.endswith("Mi") and text[:-2].isdigit() else 0
+    return _mebibytes(pod["spec"]["containers"][0].get("resources", {}))
 
 
 def find_resize_refusal(pod: dict[str, Any]) -> str | None:
-    """Why the kubelet does not carry out a resize (Deferred, Infeasible), None when it does or none was asked for."""
-    for condition in pod.get("status", {}).get("conditions", []):
-        if condition["type"] == "PodResizePending" and condition["status"] == "True":
-            return str(condition.get("reason", "Pending"))
-    return None
+    """Why the kubelet does not carry out a resize (Deferred, Infeasible, Error); None when it does, or was not asked.
+
+    https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/#pod-resize-status
+    """
+    if (pending := _find_condition(pod, "PodResizePending", "True")) is not None:
+        return str(pending.get("reason", "Pending"))
+    progress = _find_condition(pod, "PodResizeInProgress", "True")
+    return "Error" if progress is not None and progress.get("reason") == "Error" else None
+
+
+def find_unschedulable(pod: dict[str, Any]) -> str | None:
+    """The scheduler's word on why no node takes the pod; None when one has, or it has not looked yet."""
+    condition = _find_condition(pod, "PodScheduled", "False")
+    if condition is None or condition.get("reason") != "Unschedulable":
+        return None
+    return str(condition.get("message", "no node has room"))
+
+
+def granted_memory_mib(pod: dict[str, Any]) -> int:
+    """The memory limit that is in force in the running container; 0 while that is not known."""
+    containers = pod.get("status", {}).get("containerStatuses") or [{}]
+    return _mebibytes(containers[0].get("resources", {}))
+
+
+def _find_condition(pod: dict[str, Any], kind: str, status: str) -> dict[str, Any] | None:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == kind and one["status"] == status), None)
+
+
+def _mebibytes(resources: dict[str, Any]) -> int:
+    """The memory limit, as we write it (256Mi) or as the API server does (1024Mi is 1Gi)."""
+    text = str(resources.get("limits", {}).get("memory", ""))
+    if text.endswith("Gi") and text[:-2].isdigit():
+        return int(text[:-2]) * 1024
+    return int(text[:-2]) if text.endswith("Mi") and text[:-2].isdigit() else 0

@@ -1,7 +1,12 @@
-"""The warm pool: generic instances that wait for a function, so many for each (namespace, runtime) in use."""
+"""The warm pool: generic instances that wait for a function, for each (namespace, runtime) in use.
 
-from collections.abc import Iterable
+How many: what recent demand took, half as much again, between a minimum and a maximum. It grows at once and shrinks by
+an eighth at a time, so that the next burst of the same size finds it ready.
+"""
+
+from collections import deque
 from dataclasses import dataclass
+from math import ceil
 
 from funclet.api.function import PodSettings
 from funclet.core.instances import Instance, State
@@ -14,6 +19,20 @@ POOL_EPHEMERAL_STORAGE_MIB = 512
 POOL_TIMEOUT_SECONDS = 900
 """The longest timeout a function may have: whoever claims the instance can end its invocation."""
 
+WINDOW_SECONDS = 10.0
+"""What a refill takes: forty pods at once take a node of two cores five to ten seconds."""
+MARGIN = 1.5
+"""The next window may bring half as many again."""
+SHRINK_SECONDS = 30.0
+"""Between two steps down. From 20 to 2 it takes six minutes without demand."""
+SHRINK_PART = 8
+QUIET_SECONDS = 0.25
+"""A refill waits until nobody has claimed for so long, while half of the pool is left: starting pods takes CPU that
+callers wait for."""
+
+Pool = tuple[str, str]
+"""Namespace and runtime."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
@@ -23,15 +42,70 @@ class PoolPlan:
     remove: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What an installation allows. A minimum of 0 is no pool at all."""
+
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """How many instances a pool should have, and since when not fewer were needed, or when it was last lowered."""
+
+    instances: int
+    since: float
+
+
+class Takings:
+    """When instances were taken from a pool, or would have been had it not been empty; no more than `limit` of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._times: deque[float] = deque(maxlen=max(1, limit))
+
+    def note(self, count: int, now: float) -> None:
+        """So many were taken."""
+        self._times.extend([now] * min(count, self._times.maxlen or 1))
+
+    def count(self, now: float) -> int:
+        """How many were taken in the last window."""
+        while self._times and self._times[0] <= now - WINDOW_SECONDS:
+            self._times.popleft()
+        return len(self._times)
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether nobody has taken one for a moment."""
+        return not self._times or now - self._times[-1] >= QUIET_SECONDS
+
+
+def settle_size(last: PoolSize, taken: int, limits: PoolLimits, now: float) -> PoolSize:
+    """The size after a window in which `taken` instances were taken: 10 taken are 15 to hold."""
+    if limits.minimum == 0:
+        return PoolSize(0, now)
+    wanted = min(max(ceil(taken * MARGIN), limits.minimum), max(limits.maximum, limits.minimum))
+    if wanted >= last.instances:
+        return PoolSize(wanted, now)
+    if now - last.since < SHRINK_SECONDS:
+        return last
+    step = max(1, last.instances // SHRINK_PART)
+    return PoolSize(max(wanted, last.instances - step), now)
+
+
+def may_wait(size: int, unclaimed: int, *, quiet: bool) -> bool:
+    """Whether the refill of a pool may wait for a quieter moment."""
+    return not quiet and unclaimed * 2 >= size
+
+
 def may_use_pool(revision: Revision) -> bool:
     """Whether a generic instance can become one of this function: labels can still be put on it, the rest cannot."""
     bare = revision.pod.model_copy(update={"labels": {}, "annotations": {}})
     return bare == PodSettings() and revision.ephemeral_storage_mib == POOL_EPHEMERAL_STORAGE_MIB
 
 
-def pools_wanted(revisions: Iterable[Revision]) -> set[tuple[str, str]]:
-    """The (namespace, runtime) pairs that have at least one function that can use a pool."""
-    return {(revision.namespace, revision.runtime) for revision in revisions if may_use_pool(revision)}
+def pool_of(revision: Revision) -> Pool:
+    """The pool whose instances run this function's runtime in its namespace."""
+    return revision.namespace, revision.runtime
 
 
 def plan_pool(size: int, unclaimed: list[Instance]) -> PoolPlan:
@@ -44,9 +118,9 @@ def plan_pool(size: int, unclaimed: list[Instance]) -> PoolPlan:
 
 
 def find_claimable(unclaimed: list[Instance]) -> Instance | None:
-    """The instance to give away: one that has an address, else the one that will have it first."""
-    return min(unclaimed, key=_worth, default=None)
+    """The instance to give away: one whose agent listens, the oldest first."""
+    return min((one for one in unclaimed if one.state is State.GENERIC), key=_worth, default=None)
 
 
-def _worth(instance: Instance) -> tuple[bool, bool, float, str]:
-    return (instance.state is not State.GENERIC, not instance.running, instance.since, instance.name)
+def _worth(instance: Instance) -> tuple[bool, float, str]:
+    return (instance.state is not State.GENERIC, instance.since, instance.name)

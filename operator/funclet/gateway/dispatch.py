@@ -95,7 +95,7 @@ class Dispatcher:
         occupied_us = int((now - call.sent_at) * 1_000_000)
         duration_us = occupied_us if answer.duration_us is None else answer.duration_us
         self._release(slot, call, now, max(0, occupied_us - (answer.init_us or 0)) / 1000)
-        measure = self._meter(call, duration_us, answer)
+        measure = self._meter(call, occupied_us, duration_us, answer)
         call.reply.answered(call, answer, measure)
 
     def stream(self, call: Call, pieces: list[bytes]) -> None:
@@ -129,7 +129,7 @@ class Dispatcher:
         elif pool.revision is None:
             self.discard_unused(call.served)
 
-    def _meter(self, call: Call, duration_us: int, answer: InstanceAnswer) -> Measure:
+    def _meter(self, call: Call, occupied_us: int, duration_us: int, answer: InstanceAnswer) -> Measure:
         memory_mib = call.revision.memory_mib
         queue_seconds = call.sent_at - call.queued_at
         billed = billed_ms(duration_us, answer.init_us or 0)
@@ -139,6 +139,7 @@ class Dispatcher:
             meter.cold_starts += 1
             COLD_START_SECONDS.labels("queue").observe(queue_seconds)
             COLD_START_SECONDS.labels("init").observe(answer.init_us / 1_000_000)
+            COLD_START_SECONDS.labels("first_answer").observe(max(0, occupied_us - answer.init_us) / 1_000_000)
         return Measure(duration_us, billed, answer.init_us, memory_mib, queue_seconds)
 
     # --- what goes wrong ---

@@ -28,10 +28,9 @@ LIMIT = 64
 PATIENCE_SECONDS = 3.0
 """An agent that runs answers in a millisecond; one that has not after this time is not worth waiting for."""
 PENDING_PATIENCE_SECONDS = 0.2
-"""For one whose container is not running, as far as the platform has noticed: generic unless it says otherwise."""
-NOT_STARTED = AgentStatus(specialised=False, function=None, revision=None, slots=())
+"""For one whose container is not running, as far as the platform has noticed: it is starting unless it answers."""
 
-Found = Callable[[Instance], None]
+Found = Callable[[Instance, Observed], None]
 Lost = Callable[[Observed], None]
 
 
@@ -44,7 +43,7 @@ class Adoption:
         self._on_lost = on_lost
         self._clock = clock
         self._workers = Workers(LIMIT)
-        self._asking: set[str] = set()
+        self._asking: dict[str, Observed] = {}
 
     @property
     def is_done(self) -> bool:
@@ -53,20 +52,21 @@ class Adoption:
 
     def forget(self, name: str) -> None:
         """A stranger has gone."""
-        self._asking.discard(name)
+        self._asking.pop(name, None)
 
     def adopt(self, observed: Observed) -> None:
         """Find out what it is, now or as soon as its agent has said it."""
         if observed.name in self._asking:
+            self._asking[observed.name] = observed
             return
         instance = self._read(observed)
         if instance is None:
             self._on_lost(observed)
-        elif instance.state is State.GENERIC:
-            self._asking.add(observed.name)
+        elif instance.state is State.STARTING and instance.host and instance.agent_port:
+            self._asking[observed.name] = observed
             self._workers.submit(observed.namespace, lambda: self._ask(observed, instance))
         else:
-            self._on_found(instance)
+            self._on_found(instance, observed)
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -76,7 +76,7 @@ class Adoption:
         labels = observed.labels
         runtime, function = labels.get(RUNTIME_LABEL), labels.get(FUNCTION_LABEL)
         slots = _slots(observed.annotations.get(SLOTS_ANNOTATION))
-        state = _state(labels.get(STATE_LABEL), observed)
+        state = _state(labels.get(STATE_LABEL))
         if runtime is None or (state in (State.READY, State.DRAINING) and not (function and slots and observed.host)):
             return None
         return Instance(
@@ -90,7 +90,6 @@ class Adoption:
             revision=labels.get(REVISION_LABEL),
             host=observed.host,
             agent_port=observed.agent_port,
-            running=observed.phase is Phase.RUNNING,
             slots=slots,
             timeout_seconds=_timeout_seconds(observed.annotations.get(TIMEOUT_ANNOTATION)),
             written=state in (State.READY, State.DRAINING),
@@ -102,37 +101,39 @@ class Adoption:
         token = tokens.specialise_token(self._secret, instance.name)
         address = AgentAddress(instance.host, instance.agent_port, token)
         is_pending = observed.phase is Phase.PENDING
-        status: AgentStatus | None = NOT_STARTED if is_pending else None
+        patience_seconds = PENDING_PATIENCE_SECONDS if is_pending else PATIENCE_SECONDS
+        status: AgentStatus | None = None
         try:
-            status = await agent_client.observe_status(
-                address, PENDING_PATIENCE_SECONDS if is_pending else PATIENCE_SECONDS
-            )
+            status = await agent_client.observe_status(address, patience_seconds)
         except Unavailable as error:
             log.warning("instance does not answer", extra={"instance": instance.name, "detail": error.message})
-        if instance.name not in self._asking:
+        newest = self._asking.pop(instance.name, None)
+        if newest is None:
             return
-        self._asking.discard(instance.name)
-        if status is None:
-            self._on_lost(observed)
+        if status is not None:
+            _learn(instance, status)
+        if status is not None or is_pending:
+            self._on_found(instance, newest)
         else:
-            self._on_found(_as_told(instance, status))
+            self._on_lost(newest)
 
 
-def _as_told(instance: Instance, status: AgentStatus) -> Instance:
+def _learn(instance: Instance, status: AgentStatus) -> None:
+    """An agent that answers listens; it may have been given code before its labels could be written."""
+    instance.state = State.GENERIC
     if status.specialised:
         instance.state = State.READY
         instance.function, instance.revision, instance.slots = status.function, status.revision, status.slots
-    return instance
 
 
-def _state(label: str | None, observed: Observed) -> State:
+def _state(label: str | None) -> State:
     match label:
         case "specialised":
             return State.READY
         case "draining":
             return State.DRAINING
         case _:
-            return State.GENERIC if observed.host and observed.agent_port else State.STARTING
+            return State.STARTING
 
 
 def _slots(text: str | None) -> tuple[int, ...]:

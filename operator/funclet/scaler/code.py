@@ -37,6 +37,10 @@ class CodeCache:
         """Whether a prefetch would not drive out what somebody has used."""
         return self._size_bytes < self._limit_bytes
 
+    def has(self, sha256: str) -> bool:
+        """Whether `get` would wait for nothing."""
+        return sha256 in self._cached
+
     async def get(self, sha256: str) -> bytes:
         """The package; Unavailable when it cannot be fetched."""
         if (cached := self._cached.get(sha256)) is not None:
@@ -64,6 +68,11 @@ class Environments:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._known: dict[str, tuple[str, dict[str, str]]] = {}
+
+    def has(self, revision: Revision) -> bool:
+        """Whether `get` would wait for nothing."""
+        known = self._known.get(revision.key)
+        return not revision.environment.secrets or (known is not None and known[0] == revision.revision)
 
     async def get(self, revision: Revision) -> dict[str, str]:
         """The variables of a revision; Unavailable when a Secret or its key is not there."""
@@ -95,6 +104,10 @@ class Ingredients:
     def __init__(self, code: CodeCache, environments: Environments) -> None:
         self._code = code
         self._environments = environments
+
+    def are_at_hand(self, revision: Revision) -> bool:
+        """Whether `load` would wait for nothing."""
+        return self._code.has(revision.code_sha256) and self._environments.has(revision)
 
     async def load(self, revision: Revision) -> tuple[bytes, dict[str, str]]:
         """The package and the environment variables."""

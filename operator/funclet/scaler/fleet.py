@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
+from funclet.adapters.metrics import COLD_START_SECONDS
 from funclet.api.function import PodSettings
 from funclet.core import tokens
 from funclet.core.instances import (
@@ -19,9 +20,10 @@ from funclet.core.instances import (
     Register,
     State,
     Step,
+    Stuck,
 )
 from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
-from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS
+from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
 from funclet.core.revision import Revision
 from funclet.scaler.feed import Feed
 from funclet.scaler.writer import Writer
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 DRAIN_MARGIN_SECONDS = 10.0
 GRACE_SECONDS = 2
 """For the end of an instance that serves nobody."""
+
+NotCreated = Callable[[Instance, str], None]
+"""Told of an instance that could not be made, and why."""
 
 
 class Fleet:
@@ -44,19 +49,20 @@ class Fleet:
         self._clock = clock
         self._ending: set[str] = set()
 
-    def start_generic(self, pool: tuple[str, str], on_failed: Callable[[Instance], None]) -> None:
-        """A new instance for the pool."""
+    def start_generic(self, pool: Pool, on_failed: NotCreated, *, awaited: bool) -> None:
+        """A new instance for the pool; `awaited` says that somebody waits for it already."""
         namespace, runtime = pool
         instance = Instance(_new_name(runtime), namespace, runtime, POOL_MEMORY_MIB, since=self._clock())
         labels = {RUNTIME_LABEL: runtime, STATE_LABEL: "generic"}
         request = self._request(instance, labels, POOL_EPHEMERAL_STORAGE_MIB, PodSettings())
-        self._start(instance, request, on_failed)
+        self._start(instance, request, on_failed, awaited=awaited)
 
-    def start_for(self, revision: Revision, on_failed: Callable[[Instance], None]) -> None:
+    def start_for(self, revision: Revision, on_failed: NotCreated, asked_at: float | None = None) -> None:
         """A new instance of the function's own size; it belongs to the function from the start."""
         instance = Instance(
             _new_name(revision.runtime), revision.namespace, revision.runtime, revision.memory_mib, since=self._clock(),
             function=revision.key, revision=revision.revision, timeout_seconds=revision.timeout_seconds,
+            asked_at=asked_at,
         )  # fmt: skip
         labels = {
             RUNTIME_LABEL: revision.runtime,
@@ -64,7 +70,8 @@ class Fleet:
             FUNCTION_LABEL: revision.name,
             REVISION_LABEL: revision.revision,
         }
-        self._start(instance, self._request(instance, labels, revision.ephemeral_storage_mib, revision.pod), on_failed)
+        request = self._request(instance, labels, revision.ephemeral_storage_mib, revision.pod)
+        self._start(instance, request, on_failed, awaited=True)
 
     def take_up(self, instance: Instance) -> None:
         """An instance that was there before this scaler."""
@@ -85,35 +92,41 @@ class Fleet:
         """Its function's revision is known: how long it may run, and what is still to be written down."""
         instance.timeout_seconds = revision.timeout_seconds
         if instance.state is State.READY:
-            self.write_down(instance, revision)
+            self._write_labels(instance, revision.pod)
         elif instance.state is State.DRAINING:
             self._set_drain_limit(instance)
 
-    def addressed(self, instance: Instance, host: str, port: int) -> None:
-        """It can be reached."""
-        instance.host, instance.agent_port = host, port
-        if instance.state is State.STARTING:
-            instance.advance(Step.ADDRESSED, self._clock())
-            self._log("instance started", instance)
+    def note_stuck(self, instance: Instance, message: str | None) -> None:
+        """The platform says why no node takes it, or that one does."""
+        if message is None:
+            instance.stuck = None
+        else:
+            instance.stuck = Stuck(message, instance.stuck.since if instance.stuck else self._clock())
+
+    def listens(self, instance: Instance) -> None:
+        """Its agent can be reached: it can be specialised."""
+        instance.advance(Step.LISTENS, self._clock())
+        self._log("instance started", instance)
 
     def ready(self, instance: Instance, slots: tuple[int, ...], revision: Revision) -> None:
-        """The agent has the code: the gateways first, the labels and the size alongside."""
+        """The agent has the code: the gateways first, the labels alongside."""
         instance.slots = slots
         instance.advance(Step.ACCEPTED, self._clock())
         self.feed.send(Ready(instance=self.address(instance)))
         self._log("instance ready", instance)
-        self.write_down(instance, revision)
+        self._write_labels(instance, revision.pod)
 
-    def write_down(self, instance: Instance, revision: Revision) -> None:
-        """Label a ready instance with what it is and give it its function's size."""
-        if not instance.written:
-            instance.written = True
-            self._write_labels(instance, revision.pod)
-        if instance.memory_mib != revision.memory_mib:
-            instance.memory_mib = revision.memory_mib
-            self._writer.resize(
-                instance.namespace, instance.name, revision.memory_mib, lambda: self.drain(instance, "ResizeRefused")
-            )
+    def misfit(self, instance: Instance, reason: str) -> None:
+        """It cannot have its function's size, so it may not serve; one that is being specialised ends after that."""
+        match instance.state:
+            case State.READY:
+                self.drain(instance, reason)
+            case State.SPECIALISING:
+                instance.misfit = True
+            case State.STARTING | State.GENERIC:
+                self.remove(instance, reason)
+            case State.DRAINING | State.GONE:
+                pass
 
     def drain(self, instance: Instance, reason: str) -> None:
         """Nothing new for it; it goes when what runs on it has ended."""
@@ -211,19 +224,25 @@ class Fleet:
     def _set_drain_limit(self, instance: Instance) -> None:
         instance.drain_until = instance.since + instance.timeout_seconds + DRAIN_MARGIN_SECONDS
 
-    def _start(self, instance: Instance, request: InstanceRequest, on_failed: Callable[[Instance], None]) -> None:
-        def failed(_: str) -> None:
+    def _start(self, instance: Instance, request: InstanceRequest, on_failed: NotCreated, *, awaited: bool) -> None:
+        began = self._clock()
+
+        def created() -> None:
+            instance.created_at = self._clock() if awaited else None
+            if awaited:
+                COLD_START_SECONDS.labels("create").observe(self._clock() - began)
+
+        def failed(message: str) -> None:
             if instance.state is State.GONE:
                 return  # it was given up meanwhile: that is why
             # The answer may have been lost: it is deleted in case that it was made.
             self.remove(instance, "NotCreated")
-            on_failed(instance)
+            on_failed(instance, message)
 
         self.register.add(instance)
         self._log("instance requested", instance)
-        waiting = instance.function is not None
         key = instance.function or f"{instance.namespace}/{instance.runtime}"
-        self._writer.create(request, key=key, waiting=waiting, on_failed=failed)
+        self._writer.create(request, key=key, waiting=awaited, on_created=created, on_failed=failed)
 
     def _request(
         self, instance: Instance, labels: dict[str, str], ephemeral_storage_mib: int, pod: PodSettings
@@ -244,6 +263,9 @@ class Fleet:
 
     def _write_labels(self, instance: Instance, pod: PodSettings) -> None:
         assert instance.function is not None
+        if instance.written:
+            return
+        instance.written = True
         labels = {
             **pod.labels,
             STATE_LABEL: "specialised",

@@ -14,6 +14,7 @@ from funclet.adapters.jetstream import connect
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.kube_access import Access, cluster_access, kubeconfig_access
 from funclet.adapters.packages import PackageStore
+from funclet.core.pods import PodDefaults
 from funclet.scaler.role import Scaler
 from funclet.scaler.settings import ScalerSettings
 
@@ -29,7 +30,8 @@ async def _run(settings: ScalerSettings) -> None:
     access, namespace = _access(), settings.watch_namespace
     resources = KubeResources(access, namespace)
     connection = await connect(settings.nats_url)
-    backend = PodBackend(access, settings.runtime_images, settings.image_pull_policy, namespace)
+    defaults = PodDefaults(settings.image_pull_policy, settings.cpu_request_percent)
+    backend = PodBackend(access, settings.runtime_images, defaults, namespace)
     catalog = Catalog(resources)
     scaler = Scaler(settings, catalog, backend, await PackageStore.open(connection), resources)
     health = HealthServer(settings.metrics_port, ready=lambda: scaler.is_ready)

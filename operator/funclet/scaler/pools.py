@@ -4,8 +4,20 @@ import logging
 from collections.abc import Callable
 
 from funclet.core.backoff import Backoff
+from funclet.core.claims import ClaimQueue
 from funclet.core.instances import Instance
-from funclet.core.pool import may_use_pool, plan_pool
+from funclet.core.pool import (
+    Pool,
+    PoolLimits,
+    PoolPlan,
+    PoolSize,
+    Takings,
+    may_use_pool,
+    may_wait,
+    plan_pool,
+    pool_of,
+    settle_size,
+)
 from funclet.core.retries import Retries
 from funclet.core.revision import Revision
 from funclet.scaler.fleet import Fleet
@@ -16,31 +28,41 @@ log = logging.getLogger(__name__)
 RETRY = Backoff(base_seconds=1.0, cap_seconds=60.0)
 """An image that cannot be pulled or an agent that ends at once must not make a pod a second for ever."""
 
-Pool = tuple[str, str]
-
 
 class Pools:
-    """Which pools are wanted, by which functions, and what they lack."""
+    """Which pools are wanted, by which functions, how large they should be, and what they lack."""
 
-    def __init__(self, size: int, fleet: Fleet, clock: Callable[[], float]) -> None:
-        self._size = size
+    def __init__(self, limits: PoolLimits, fleet: Fleet, queue: ClaimQueue, clock: Callable[[], float]) -> None:
+        self._limits = limits
         self._fleet = fleet
+        self._queue = queue
         self._clock = clock
         self._users: dict[Pool, set[str]] = {}
         self._pool_of: dict[str, Pool] = {}
+        self._sizes: dict[Pool, PoolSize] = {}
+        self._takings: dict[Pool, Takings] = {}
         self._retries = Retries(RETRY)
-        self._waiting: set[Pool] = set()
+        self._unsettled: set[Pool] = set()
         self._begun = False
 
     @property
-    def are_waiting(self) -> bool:
-        """Whether a pool is short and is filled later."""
-        return bool(self._waiting)
+    def are_unsettled(self) -> bool:
+        """Whether a pool is to be looked at again: it is short and filled later, or larger than its minimum."""
+        return bool(self._unsettled)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether this installation has pools at all."""
+        return self._limits.minimum > 0
+
+    def is_failing(self, pool: Pool) -> bool:
+        """Whether its last instance did not start, and the next one is not tried yet."""
+        return self._retries.wait_seconds("/".join(pool), self._clock()) > 0
 
     def follow(self, key: str, revision: Revision | None) -> None:
         """A function has come, changed or gone."""
         before = self._pool_of.pop(key, None)
-        after = (revision.namespace, revision.runtime) if revision and may_use_pool(revision) else None
+        after = pool_of(revision) if revision and may_use_pool(revision) else None
         if before is not None and before != after:
             self._leave(before, key)
         if after is not None:
@@ -56,29 +78,34 @@ class Pools:
         for pool in {*self._users, *self._fleet.register.pools}:
             self.refill(pool)
 
-    def refill_soon(self, pool: Pool) -> None:
-        """At the next tick: starting an instance takes time of this process that a caller is waiting for."""
-        self._waiting.add(pool)
+    def note_taken(self, pool: Pool, count: int = 1) -> None:
+        """Instances were taken, or would have been; what they leave is filled up in a quieter moment."""
+        if pool not in self._takings:
+            self._takings[pool] = Takings(max(self._limits.maximum, self._limits.minimum))
+        self._takings[pool].note(count, self._clock())
+        self._unsettled.add(pool)
 
     def refill(self, pool: Pool) -> None:
-        """Start or remove what the plan says."""
+        """Start or remove what the plan says. While somebody waits, no more is started than is waited for."""
         if not self._begun:
             return
-        unclaimed = self._fleet.register.of_pool(pool)
-        plan = plan_pool(self._size if pool in self._users else 0, unclaimed)
+        unclaimed, waiting = self._fleet.register.of_pool(pool), self._queue.waiting_for(pool)
+        size = self._settle(pool)
+        short = PoolPlan(start=max(0, waiting - len(unclaimed)))
+        plan = short if waiting else plan_pool(size.instances, unclaimed)
         for name in plan.remove:
             self._fleet.remove(self._fleet.register.by_name[name], "PoolTooLarge")
-        if plan.start and self._retries.wait_seconds("/".join(pool), self._clock()) > 0:
-            self._waiting.add(pool)
-            return
-        self._waiting.discard(pool)
-        for _ in range(plan.start):
-            self._fleet.start_generic(pool, self._not_created)
+        if plan.start and self._must_wait(pool, size, len(unclaimed), waiting):
+            self._unsettled.add(pool)
+        else:
+            for number in range(plan.start):
+                self._fleet.start_generic(pool, self._not_created, awaited=number < waiting)
+            self._keep_unsettled(pool, still=waiting > 0 or size.instances > self._limits.minimum)
         show_pool(pool, len(self._fleet.register.of_pool(pool)))
 
     def retry(self) -> None:
-        """Fill what may be filled again."""
-        for pool in list(self._waiting):
+        """Settle what is unsettled."""
+        for pool in list(self._unsettled):
             self.refill(pool)
 
     def note_failure(self, pool: Pool) -> None:
@@ -86,7 +113,32 @@ class Pools:
         failures = self._retries.fail("/".join(pool), self._clock())
         log.warning("pool instance failed", extra={"namespace": pool[0], "runtime": pool[1], "failures": failures})
 
-    def _not_created(self, instance: Instance) -> None:
+    def note_success(self, pool: Pool) -> None:
+        """An instance of this pool has started."""
+        self._retries.succeed("/".join(pool))
+
+    def _settle(self, pool: Pool) -> PoolSize:
+        now = self._clock()
+        if pool not in self._users:
+            self._sizes.pop(pool, None)
+            self._takings.pop(pool, None)
+            return PoolSize(0, now)
+        taken = self._takings[pool].count(now) if pool in self._takings else 0
+        size = settle_size(self._sizes.get(pool, PoolSize(0, now)), taken, self._limits, now)
+        self._sizes[pool] = size
+        return size
+
+    def _must_wait(self, pool: Pool, size: PoolSize, unclaimed: int, waiting: int) -> bool:
+        """For failures to be over, or, while nobody waits for these instances, for a quieter moment."""
+        if self.is_failing(pool):
+            return True
+        quiet = pool not in self._takings or self._takings[pool].is_quiet(self._clock())
+        return not waiting and may_wait(size.instances, unclaimed, quiet=quiet)
+
+    def _keep_unsettled(self, pool: Pool, *, still: bool) -> None:
+        (self._unsettled.add if still and pool in self._users else self._unsettled.discard)(pool)
+
+    def _not_created(self, instance: Instance, _: str) -> None:
         pool = (instance.namespace, instance.runtime)
         self.note_failure(pool)
         self.refill(pool)

@@ -8,17 +8,23 @@ from collections.abc import Callable
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.backend import InstanceBackend, InstanceEvent, Observed, Phase, Synced, Vanished
 from funclet.adapters.resources import Resources
+from funclet.core.claims import ClaimQueue
 from funclet.core.instances import Instance
 from funclet.core.messages import DemandReport
+from funclet.core.pool import PoolLimits
 from funclet.core.revision import Revision
 from funclet.scaler.adoption import Adoption
+from funclet.scaler.claims import Claims
 from funclet.scaler.code import CodeCache, Environments, Ingredients, Packages
 from funclet.scaler.feed import Feed, Reader
 from funclet.scaler.fleet import Fleet
+from funclet.scaler.observer import Observer
 from funclet.scaler.pools import Pools
 from funclet.scaler.reconciler import Reconciler
 from funclet.scaler.server import Server
+from funclet.scaler.setbacks import Setbacks
 from funclet.scaler.settings import ScalerSettings
+from funclet.scaler.sizes import Sizes
 from funclet.scaler.specialiser import Specialiser
 from funclet.scaler.workers import Workers
 from funclet.scaler.writer import Writer
@@ -49,8 +55,12 @@ class Scaler:
         self._feed = Feed(clock)
         self._writer = Writer(backend)
         self._fleet = Fleet(settings.instance_secret, self._writer, self._feed, clock)
-        self._pools = Pools(settings.warm_pool_size, self._fleet, clock)
-        self._reconciler = Reconciler(catalog.functions, self._fleet, self._pools, clock)
+        sizes, setbacks, queue = Sizes(self._writer, clock), Setbacks(self._feed, clock), ClaimQueue()
+        limits = PoolLimits(settings.warm_pool_size, settings.warm_pool_maximum)
+        pools = Pools(limits, self._fleet, queue, clock)
+        claims = Claims(catalog.functions, self._fleet, pools, queue, sizes, clock)
+        self._reconciler = Reconciler(catalog.functions, self._fleet, pools, claims, sizes, setbacks, clock)
+        self._observer = Observer(catalog.functions, self._fleet, pools, sizes, setbacks, self._reconciler, clock)
         self._ingredients = Ingredients(CodeCache(packages), Environments(resources))
         self._specialiser = Specialiser(self._fleet, self._ingredients, self._reconciler, settings.region, clock)
         self._adoption = Adoption(settings.instance_secret, self._found, self._stray, clock)
@@ -88,13 +98,13 @@ class Scaler:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop()
-        for part in (self._prefetches, self._adoption, self._specialiser, self._writer):
+        for part in (self._prefetches, self._adoption, self._observer, self._specialiser, self._writer):
             await part.stop()
 
     async def _begin(self) -> None:
         await self._catalog.synced()
         await self._listed.wait()
-        self._reconciler.begin(self._specialiser.push)
+        self._reconciler.begin(self._specialiser)
         self._began.set()
         self._wake.set()
         log.info("scaler began", extra={"functions": len(self._catalog.functions)})
@@ -119,11 +129,11 @@ class Scaler:
                 self._synced = True
             case Vanished(name=name):
                 self._adoption.forget(name)
-                self._reconciler.vanished(name)
+                self._observer.vanished(name)
             case Observed() if self._fleet.is_ending(event.name):
                 pass
             case Observed() if event.name in self._fleet.register.by_name:
-                self._reconciler.observe(event)
+                self._observer.observe(event)
             case Observed(phase=Phase.DEAD):
                 self._fleet.delete_stray(event.namespace, event.name)
             case Observed(phase=Phase.TERMINATING):
@@ -131,8 +141,8 @@ class Scaler:
             case Observed():
                 self._adoption.adopt(event)
 
-    def _found(self, instance: Instance) -> None:
-        self._reconciler.found(instance)
+    def _found(self, instance: Instance, observed: Observed) -> None:
+        self._observer.found(instance, observed)
         self._settle_listing()
 
     def _stray(self, observed: Observed) -> None:

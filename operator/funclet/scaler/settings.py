@@ -30,7 +30,11 @@ class ScalerSettings(RoleSettings):
     nats_url: str = "nats://127.0.0.1:4222"
     """Where the code packages are."""
     warm_pool_size: int = Field(default=2, ge=0, le=1000)
-    """Generic instances for each namespace and runtime in use; 0 starts each instance for its function."""
+    """Generic instances for each namespace and runtime in use, at least; 0 starts each instance for its function."""
+    warm_pool_maximum: int = Field(default=20, ge=0, le=1000)
+    """To how many a pool may grow while demand takes much from it; a minimum that is larger wins."""
+    cpu_request_percent: int = Field(default=100, ge=1, le=100)
+    """What part of Lambda's share of a CPU (memory / 1,769 MiB) an instance's pod requests."""
     runtime_images: RuntimeImages = Field(default_factory=dict)
     """Runtime → image; a JSON object in the environment."""
     image_pull_policy: str = "IfNotPresent"

@@ -19,8 +19,9 @@ from funclet.scaler.workers import Workers
 log = logging.getLogger(__name__)
 
 LIMIT = 32
-CONNECT_PATIENCE_SECONDS = 60.0
-"""From the moment a pod has its address to the moment its agent must listen: its image may have to be pulled first."""
+FETCH_LIMIT = 32
+CONNECT_PATIENCE_SECONDS = 3.0
+"""For an agent that listened when it was last asked."""
 
 
 class Outcome(Protocol):
@@ -35,8 +36,14 @@ class Outcome(Protocol):
     def failed(self, instance: Instance, revision: Revision, message: str) -> None:
         """This instance cannot be used; another may."""
 
-    def ingredients_missing(self, instance: Instance, revision: Revision, error: FuncletError) -> float:
-        """Code or Secrets could not be fetched; returns when to try again, in seconds."""
+    def prepared(self, revision: Revision) -> None:
+        """Code and Secrets have been fetched."""
+
+    def unprepared(self, revision: Revision, error: FuncletError) -> None:
+        """Code or Secrets cannot be had now."""
+
+    def serve(self) -> None:
+        """A specialisation has ended: another may begin."""
 
 
 class Specialiser:
@@ -50,24 +57,58 @@ class Specialiser:
         self._outcome = outcome
         self._region = region
         self._clock = clock
-        self._workers = Workers(LIMIT)
+        self._workers = Workers(LIMIT, outcome.serve)
+        self._fetches = Workers(FETCH_LIMIT)
+        self._fetching: set[str] = set()
+        self._pushing: set[str] = set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more would begin at once."""
+        return self._workers.has_room
+
+    def prepare(self, revision: Revision) -> bool:
+        """Whether code and environment are at hand; if not, they are fetched, and the outcome told."""
+        if self._ingredients.are_at_hand(revision):
+            return True
+        if revision.key not in self._fetching:
+            self._fetching.add(revision.key)
+            self._fetches.submit(revision.key, lambda: self._fetch(revision))
+        return False
 
     def push(self, instance: Instance, revision: Revision) -> None:
         """Specialise this instance as soon as it is its function's turn."""
-        self._workers.submit(revision.key, lambda: self._push(instance, revision))
+        if instance.name not in self._pushing:
+            self._pushing.add(instance.name)
+            self._workers.submit(revision.key, lambda: self._take_turn(instance, revision))
 
     async def stop(self) -> None:
         """Let go of what is under way."""
+        await self._fetches.stop()
         await self._workers.stop()
 
+    async def _fetch(self, revision: Revision) -> None:
+        try:
+            await self._ingredients.load(revision)
+        except FuncletError as error:
+            self._fetching.discard(revision.key)
+            self._outcome.unprepared(revision, error)
+        else:
+            self._fetching.discard(revision.key)
+            self._outcome.prepared(revision)
+
+    async def _take_turn(self, instance: Instance, revision: Revision) -> None:
+        try:
+            if instance.state is State.GENERIC:
+                await self._push(instance, revision)
+        finally:
+            self._pushing.discard(instance.name)
+
     async def _push(self, instance: Instance, revision: Revision) -> None:
-        if instance.state is not State.GENERIC:
-            return
         try:
             package, environment = await self._ingredients.load(revision)
         except FuncletError as error:
-            delay = self._outcome.ingredients_missing(instance, revision, error)
-            self._workers.submit_later(delay, revision.key, lambda: self._push(instance, revision))
+            self._outcome.failed(instance, revision, error.message)
             return
         if instance.state is State.GENERIC:
             await self._send(instance, revision, self._head(revision, environment), package)

@@ -12,14 +12,23 @@ Job = Callable[[], Awaitable[None]]
 
 
 class Workers:
-    """Runs jobs as tasks. A job that raises is logged: what it does about a failure is its own affair."""
+    """Runs jobs as tasks. A job that raises is logged: what it does about a failure is its own affair.
 
-    def __init__(self, limit: int) -> None:
+    `on_free` is called when a job has ended and none waits for its place.
+    """
+
+    def __init__(self, limit: int, on_free: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
+        self._on_free = on_free
         self._queue: FairQueue[Job] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[None]] = set()
         self._stopped = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a job that is submitted now begins at once."""
+        return len(self._running) < self._limit
 
     def submit(self, key: str, job: Job, lane: int = 0) -> None:
         """Run a job as soon as it is its key's turn."""
@@ -56,6 +65,8 @@ class Workers:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._pump()
+        if not self._stopped and self.has_room:
+            self._on_free()
 
     async def _run(self, job: Job) -> None:
         try:

@@ -16,10 +16,10 @@ LIMIT = 16
 """Calls of the API server at a time: twenty pods at once take a kubelet seconds anyway."""
 BACKOFF = Backoff(base_seconds=0.2, cap_seconds=30.0)
 ATTEMPTS = 8
-"""For what can be left undone (labels, sizes). Deletions are tried until they are done."""
+"""For what can be left undone: labels. Deletions and sizes are tried until they are done."""
 
-LANE_WAITING, LANE_ENDING, LANE_LABELS, LANE_POOL = range(4)
-"""Instances that somebody waits for come first, the pool comes last."""
+LANE_SIZES, LANE_WAITING, LANE_ENDING, LANE_LABELS, LANE_POOL = range(5)
+"""The size of what runs already comes first, then instances that somebody waits for; the pool comes last."""
 
 Write = Callable[[], Awaitable[None]]
 
@@ -31,7 +31,15 @@ class Writer:
         self._backend = backend
         self._workers = Workers(LIMIT)
 
-    def create(self, request: InstanceRequest, *, key: str, waiting: bool, on_failed: Callable[[str], None]) -> None:
+    def create(
+        self,
+        request: InstanceRequest,
+        *,
+        key: str,
+        waiting: bool,
+        on_created: Callable[[], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
         """Create an instance, once; `on_failed` gets the message when that was not possible."""
 
         async def write() -> None:
@@ -40,6 +48,8 @@ class Writer:
             except (Unavailable, InvalidSpec) as error:
                 log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
                 on_failed(error.message)
+            else:
+                on_created()
 
         self._workers.submit(key, write, LANE_WAITING if waiting else LANE_POOL)
 
@@ -51,14 +61,13 @@ class Writer:
         """Write down what an instance is."""
         self._try("label", name, lambda: self._backend.label(namespace, name, labels, annotations), LANE_LABELS)
 
-    def resize(self, namespace: str, name: str, memory_mib: int, on_refused: Callable[[], None]) -> None:
-        """Ask for another size; `on_refused` is called when it cannot be had."""
+    def resize(self, namespace: str, name: str, memory_mib: int, on_answer: Callable[[bool], None]) -> None:
+        """Ask for another size; `on_answer` is told whether the platform agreed to try, as soon as it said so."""
 
         async def write() -> None:
-            if await self._backend.resize(namespace, name, memory_mib) is ResizeResult.REFUSED:
-                on_refused()
+            on_answer(await self._backend.resize(namespace, name, memory_mib) is ResizeResult.ACCEPTED)
 
-        self._try("resize", name, write, LANE_LABELS)
+        self._try("resize", name, write, LANE_SIZES)
 
     async def stop(self) -> None:
         """Give up what is not done."""
@@ -82,7 +91,7 @@ class Writer:
     def _retry(self, attempt: "_Attempt", message: str) -> None:
         fields = {"verb": attempt.verb, "instance": attempt.name, "attempt": attempt.number, "detail": message}
         log.warning("write failed", extra=fields)
-        if attempt.number < ATTEMPTS or attempt.verb == "delete":
+        if attempt.number < ATTEMPTS or attempt.verb != "label":
             self._attempt(replace(attempt, number=attempt.number + 1))
 
 

@@ -23,7 +23,7 @@ class ResizeResult(StrEnum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    """It cannot be done, now or ever; whether a node has room shows later, in `Observed.resize_refused`."""
+    """It cannot be done, now or ever; whether a node has room shows later, in `Observed.resize_refusal`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,12 @@ class Observed:
     memory_mib: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
-    resize_refused: bool = False
-    """Its node has no room for the size that was asked for."""
+    granted_memory_mib: int = 0
+    """The limit that is in force in the running instance; 0 while that is not known."""
+    resize_refusal: str | None = None
+    """Why its node does not give it the size that was asked for."""
+    unschedulable: str | None = None
+    """Why no node takes it."""
 
 
 @dataclass(frozen=True, slots=True)

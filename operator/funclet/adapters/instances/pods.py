@@ -11,7 +11,16 @@ from funclet.adapters.kube import KubeResources
 from funclet.adapters.kube_access import Access
 from funclet.adapters.resources import DELETED, SYNCED
 from funclet.core.instances import MANAGED_BY, MANAGED_BY_LABEL, InstanceRequest
-from funclet.core.pods import AGENT_PORT, build_pod, build_resize, find_resize_refusal, memory_mib_of
+from funclet.core.pods import (
+    AGENT_PORT,
+    PodDefaults,
+    build_pod,
+    build_resize,
+    find_resize_refusal,
+    find_unschedulable,
+    granted_memory_mib,
+    memory_mib_of,
+)
 from funclet.errors import InvalidSpec, Unavailable
 
 MERGE_PATCH = {"content-type": "application/merge-patch+json"}
@@ -22,19 +31,19 @@ class PodBackend:
     """One pod an instance. `images` maps runtimes to images; `namespace` None watches all namespaces."""
 
     def __init__(
-        self, access: Access, images: Mapping[str, str], image_pull_policy: str, namespace: str | None = None
+        self, access: Access, images: Mapping[str, str], defaults: PodDefaults, namespace: str | None = None
     ) -> None:
         self._client = access.client()
         self._resources = KubeResources(access, namespace)
         self._images = images
-        self._image_pull_policy = image_pull_policy
+        self._defaults = defaults
 
     async def create(self, request: InstanceRequest) -> None:
         """POST the pod."""
         image = self._images.get(request.runtime)
         if image is None:
             raise InvalidSpec(f"there is no image for the runtime {request.runtime}", reason="NoRuntimeImage")
-        pod = build_pod(request, image, self._image_pull_policy)
+        pod = build_pod(request, image, self._defaults)
         await self._call("POST", _path(request.namespace), json=pod, accepted=(409,))
 
     async def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
@@ -52,7 +61,7 @@ class PodBackend:
         answer = await self._call(
             "PATCH",
             _path(namespace, name) + "/resize",
-            content=json.dumps(build_resize(memory_mib)),
+            content=json.dumps(build_resize(memory_mib, self._defaults.cpu_request_percent)),
             headers=STRATEGIC_MERGE_PATCH,
             accepted=(400, 403, 404, 422),
         )
@@ -98,7 +107,9 @@ def read_pod(pod: dict[str, Any]) -> Observed:
         memory_mib=memory_mib_of(pod),
         labels=metadata.get("labels", {}),
         annotations=metadata.get("annotations", {}),
-        resize_refused=find_resize_refusal(pod) is not None,
+        granted_memory_mib=granted_memory_mib(pod),
+        resize_refusal=find_resize_refusal(pod),
+        unschedulable=find_unschedulable(pod),
     )
 
 

@@ -127,7 +127,8 @@ class ProcessBackend:
     async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
         """A process takes what it needs: nothing to do."""
         if running := self._running.get(name):
-            running.seen = replace(running.seen, memory_mib=memory_mib)
+            running.seen = replace(running.seen, memory_mib=memory_mib, granted_memory_mib=memory_mib)
+            self._events.put_nowait(running.seen)
         return ResizeResult.ACCEPTED
 
     async def watch(self) -> AsyncIterator[InstanceEvent]:

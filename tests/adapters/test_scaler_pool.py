@@ -1,0 +1,231 @@
+"""The scaler's warm pool with real agents: whose turn it is, sizes that a node cannot give, nodes without room."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, running_scaler
+
+from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
+from funclet.adapters.instances.processes import ProcessBackend
+from funclet.core.instances import InstanceRequest
+from funclet.core.messages import DemandReport, FunctionDemand, Refused
+
+FAST = 20
+"""A clock that runs so many times as fast: five seconds without room are a quarter of one."""
+WORD = "0/1 nodes are available: 1 Insufficient memory."
+
+
+class ShortOfRoom(ProcessBackend):
+    """Processes on a platform whose nodes are full, for as long as it is told so."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(AGENT, root=root)
+        self.requests: list[InstanceRequest] = []
+        self.resize_result = ResizeResult.ACCEPTED
+        self.resize_refusal: str | None = None
+        self.grants = True
+        self.labels_are_written = True
+        self.resized = asyncio.Event()
+        self.is_full = False
+        self._postponed: list[InstanceRequest] = []
+        self._news: asyncio.Queue[InstanceEvent] = asyncio.Queue()
+
+    async def create(self, request: InstanceRequest) -> None:
+        self.requests.append(request)
+        if not self.is_full:
+            await super().create(request)
+            return
+        self._postponed.append(request)
+        self._news.put_nowait(
+            Observed(request.namespace, request.name, Phase.PENDING, labels=request.labels, unschedulable=WORD)
+        )
+
+    async def make_room(self) -> None:
+        """An autoscaler has added a node."""
+        self.is_full = False
+        for request in self._postponed:
+            await super().create(request)
+
+    async def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        if self.labels_are_written:
+            await super().label(namespace, name, labels, annotations)
+
+    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+        self.resized.set()
+        seen = self._running[name].seen
+        if self.resize_result is ResizeResult.ACCEPTED and self.grants and self.resize_refusal is None:
+            return await super().resize(namespace, name, memory_mib)
+        if self.resize_result is ResizeResult.ACCEPTED:
+            seen = self._running[name].seen = replace(seen, memory_mib=memory_mib, granted_memory_mib=128)
+            self._news.put_nowait(replace(seen, resize_refusal=self.resize_refusal))
+        return self.resize_result
+
+    async def watch(self) -> AsyncIterator[InstanceEvent]:
+        copying = asyncio.create_task(self._copy())
+        try:
+            while True:
+                yield await self._news.get()
+        finally:
+            copying.cancel()
+
+    async def _copy(self) -> None:
+        async for event in super().watch():
+            self._news.put_nowait(event)
+
+
+def _phase_count(phase: str) -> float:
+    return REGISTRY.get_sample_value("funclet_cold_start_seconds_count", {"phase": phase}) or 0.0
+
+
+def _order(world: World) -> list[str]:
+    """Functions in the order in which instances of theirs became ready."""
+    return [m.instance.function.removeprefix("default/") for m in world.messages if m.type == "READY"]
+
+
+def _refusals(world: World) -> list[Refused]:
+    return [message for message in world.messages if message.type == "REFUSED"]
+
+
+async def test_who_waits_for_many_takes_turns_with_who_waits_for_one(tmp_path: Path) -> None:
+    async with running_scaler(tmp_path, pool_size=2) as world:
+        demand = {}
+        for name, queued in (("burst", 6), ("single", 1), ("other", 1)):
+            world.apply(name, f"{name}-1")
+            demand[f"default/{name}"] = FunctionDemand(queued=queued)
+        report = DemandReport(reporter="gateway", functions=demand)
+        async with world.session.post("/v1/demand", data=report.model_dump_json()) as answer:
+            assert answer.status == 204
+        await world.until(lambda: len(_order(world)) == 8)
+        assert {"single", "other"} <= set(_order(world)[:4])
+    await world.backend.close()
+
+
+async def test_sixteen_callers_get_sixteen_instances(tmp_path: Path) -> None:
+    async with running_scaler(tmp_path, pool_size=2) as world:
+        world.apply("hello", "r1")
+        await world.report("hello", queued=16)
+        assert len(await world.until_ready("r1", count=16)) == 16
+    await world.backend.close()
+
+
+async def test_an_instance_with_more_slots_serves_more_callers(tmp_path: Path) -> None:
+    async with running_scaler(tmp_path) as world:
+        world.apply("hello", "r1", scaling={"concurrencyPerInstance": 4})
+        await world.report("hello", queued=8)
+        addresses = await world.until_ready("r1", count=2)
+        assert [len(address.slots) for address in addresses] == [4, 4]
+        await world.report("hello", in_flight=8)
+        assert len(world.ready) == 2
+    await world.backend.close()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> None:
+    agent, folders = tmp_path / "agent.py", tmp_path / "instances"
+    agent.write_text("import time\ntime.sleep(60)\n")
+    folders.mkdir()
+    backend = ProcessBackend(agent, root=folders)
+    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world, asyncio.timeout(10):
+        world.apply("hello", "r1")
+        await world.report("hello", queued=4)
+        while len(list(folders.iterdir())) < 4:
+            await asyncio.sleep(0.01)
+        await world.report("hello", queued=0)
+        while len(list(folders.iterdir())) > 1:
+            await asyncio.sleep(0.01)
+    await backend.close()
+
+
+async def test_each_phase_of_a_cold_start_is_measured(tmp_path: Path) -> None:
+    before = {phase: _phase_count(phase) for phase in ("claim", "create", "start", "specialise")}
+    async with running_scaler(tmp_path, pool_size=0) as world:
+        world.apply("own", "own-1")
+        await world.report("own", queued=1)
+        await world.until_ready("own-1")
+    await world.backend.close()
+    async with running_scaler(tmp_path, pool_size=1) as world:
+        world.apply("pooled", "pooled-1")
+        await world.report("pooled", queued=1)
+        await world.until_ready("pooled-1")
+    await world.backend.close()
+    assert all(_phase_count(phase) > count for phase, count in before.items()), before
+
+
+@pytest.mark.parametrize(
+    ("result", "refusal", "grants"),
+    [
+        pytest.param(ResizeResult.REFUSED, None, True, id="refused by the API server"),
+        pytest.param(ResizeResult.ACCEPTED, "Deferred", True, id="deferred"),
+        pytest.param(ResizeResult.ACCEPTED, "Infeasible", True, id="infeasible"),
+        pytest.param(ResizeResult.ACCEPTED, None, False, id="never in force"),
+    ],
+)
+async def test_a_size_that_its_node_cannot_give_is_had_elsewhere(
+    tmp_path: Path, result: ResizeResult, refusal: str | None, grants: bool
+) -> None:
+    backend = ShortOfRoom(tmp_path)
+    backend.resize_result, backend.resize_refusal, backend.grants = result, refusal, grants
+    async with running_scaler(tmp_path, backend=backend, clock=lambda: time.monotonic() * FAST) as world:
+        world.apply("large", "r1", memorySize=512)
+        world.apply("small", "s1")
+        await world.report("large", queued=1)
+        await world.until(lambda: any(r.memory_mib == 512 for r in backend.requests))
+        [own] = [r.name for r in backend.requests if r.memory_mib == 512]
+        await world.until(lambda: list(world.ready) == [own])
+        await world.report("small", queued=1)
+        await world.until_ready("s1")
+        assert own in world.ready
+    await backend.close()
+
+
+async def test_callers_are_told_that_no_node_has_room_and_get_one_when_it_comes(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    backend.is_full = True
+    async with running_scaler(tmp_path, backend=backend, clock=lambda: time.monotonic() * FAST) as world:
+        world.apply("pooled", "pooled-1")
+        world.apply("own", "own-1", ephemeralStorage={"size": 1024})
+        for name in ("pooled", "own"):
+            await world.report(name, queued=1)
+        await world.until(lambda: {"default/pooled", "default/own"} <= {r.function for r in _refusals(world)})
+        assert {(r.reason, r.message) for r in _refusals(world)} == {("Unschedulable", WORD)}
+        await backend.make_room()
+        await world.until_ready("pooled-1")
+        await world.until_ready("own-1")
+    await backend.close()
+
+
+async def test_a_new_scaler_asks_an_agent_whose_labels_say_nothing(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    backend.labels_are_written = False
+    async with running_scaler(tmp_path, backend=backend) as first:
+        first.apply("hello", "r1")
+        await first.report("hello", queued=1)
+        [address] = await first.until_ready("r1")
+    async with running_scaler(tmp_path, backend=backend, objects=(function("hello", "r1", package(HELLO)),)) as second:
+        assert list(second.ready) == [address.name]
+    await backend.close()
+
+
+async def test_a_new_scaler_gives_up_what_its_node_never_gave_the_size(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    backend.grants = False
+    async with running_scaler(tmp_path, backend=backend) as first:
+        first.apply("large", "r1", memorySize=512)
+        await first.report("large", queued=1)
+        [address] = await first.until_ready("r1")
+        await backend.resized.wait()
+    known = (function("large", "r1", package(HELLO), memorySize=512),)
+    async with running_scaler(
+        tmp_path, backend=backend, objects=known, clock=lambda: time.monotonic() * FAST
+    ) as second:
+        assert list(second.ready) == [address.name]
+        second.packages.put(package(HELLO))
+        await second.report("large", queued=1)
+        await second.until(lambda: address.name not in second.ready)
+        [own] = await second.until_ready("r1")
+        assert [r.memory_mib for r in backend.requests if r.name == own.name] == [512]
+    await backend.close()
