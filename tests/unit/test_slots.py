@@ -53,6 +53,63 @@ def test_a_full_queue_refuses_all_but_the_exempt(pool: FunctionPool[str]) -> Non
     assert pool.admit("4", any_length=True) is None
 
 
+def test_a_slot_that_another_gateway_uses_is_busy_until_it_says_so(pool: FunctionPool[str]) -> None:
+    pool.add(address("a", slots=2), 0)
+    pool.occupy(("a", 0), "b#1")
+    assert list(pool.occupied()) == [("a", 0)]
+    slot = pool.admit("1")
+    assert slot is not None
+    assert slot.name == ("a", 1)
+    assert pool.admit("2") is None
+    assert pool.vacate(("a", 0), "c#1", 1) == []
+    [(slot, waiter)] = pool.vacate(("a", 0), "b#1", 1)
+    assert (slot.name, waiter) == (("a", 0), "2")
+
+
+def test_a_slot_may_be_in_use_before_its_instance_is_announced(pool: FunctionPool[str]) -> None:
+    pool.occupy(("a", 0), "b#1")
+    assert pool.admit("1") is None
+    assert pool.add(address("a"), 0) == []
+    [(_, waiter)] = pool.vacate(("a", 0), "b#1", 1)
+    assert waiter == "1"
+
+
+def test_what_runs_elsewhere_counts_towards_the_reserved_concurrency(pool: FunctionPool[str]) -> None:
+    pool.switch("r1", 1)
+    pool.add(address("a", slots=2), 0)
+    pool.occupy(("a", 0), "b#1")
+    with pytest.raises(Throttled):
+        pool.admit("1")
+    pool.vacate(("a", 0), "b#1", 1)
+    assert pool.admit("1") is not None
+
+
+def test_a_slot_in_use_here_is_not_taken_for_one_in_use_elsewhere(pool: FunctionPool[str]) -> None:
+    pool.add(address("a"), 0)
+    slot = pool.admit("1")
+    assert slot is not None
+    pool.occupy(("a", 0), "b#1")
+    assert pool.vacate(("a", 0), "b#1", 1) == []
+    pool.release(slot, 2)
+    assert pool.admit("2") is slot
+
+
+def test_an_instance_drains_until_the_other_gateway_has_ended(pool: FunctionPool[str]) -> None:
+    pool.add(address("a"), 0)
+    pool.occupy(("a", 0), "b#1")
+    pool.drain("a")
+    assert pool.drained == []
+    pool.vacate(("a", 0), "b#1", 1)
+    assert pool.drained == ["a"]
+
+
+def test_an_instance_that_is_gone_is_in_use_nowhere(pool: FunctionPool[str]) -> None:
+    pool.add(address("a"), 0)
+    pool.occupy(("a", 0), "b#1")
+    pool.remove("a")
+    assert pool.elsewhere == {}
+
+
 def test_reserved_concurrency_counts_those_that_wait(pool: FunctionPool[str]) -> None:
     pool.switch("r1", 2)
     pool.add(address("a"), 0)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-from funclet.core.messages import FEED, DemandReport, FeedMessage
+from funclet.core.messages import FEED, DemandReport, FeedMessage, Introduction
 from funclet.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ class ScalerClient:
 
     def __init__(self, url: str, token: str, reporter: str) -> None:
         self.reporter = reporter
+        self.introduce: Callable[[], Introduction] | None = None
+        """A gateway with others beside it sets this: what the scaler is told of it when the feed is opened."""
         self._url = url.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
@@ -59,6 +61,8 @@ class ScalerClient:
         """One connection to the feed: a Snapshot, then what changes. Ends or raises Unavailable when it is lost."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REPORT_TIMEOUT_SECONDS, sock_read=FEED_SILENCE_SECONDS)
         parameters = {"reporter": self.reporter}
+        if self.introduce is not None:
+            parameters["peer"] = self.introduce().model_dump_json()
         try:
             async with self._open_session().get(
                 f"{self._url}/v1/instances", params=parameters, timeout=timeout

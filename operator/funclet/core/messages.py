@@ -45,6 +45,8 @@ class DemandReport(Message):
     functions: dict[str, FunctionDemand] = Field(default_factory=dict)
     drained: list[str] = Field(default_factory=list)
     """Names of draining instances that this reporter uses no more."""
+    leaving: bool = False
+    """A gateway that is being stopped: it is no function's home any more."""
 
 
 class InstanceAddress(Message):
@@ -103,7 +105,59 @@ class Ping(Message):
     type: Literal["PING"] = "PING"
 
 
-FeedMessage = Annotated[Snapshot | Ready | Draining | Gone | Refused | Ping, Field(discriminator="type")]
+class Peer(Message):
+    """One running gateway process, as the others reach it."""
+
+    id: str = Field(min_length=1, max_length=300)
+    """Its name as a reporter, `#`, and what tells it from an earlier process of that name."""
+    host: str
+    port: int = Field(ge=1, le=65535)
+    leaving: bool = False
+    """It is being stopped: it ends what it has begun, and is no function's home."""
+
+    @property
+    def reporter(self) -> str:
+        """Its name as a reporter."""
+        return self.id.rpartition("#")[0]
+
+
+class Peers(Message):
+    """All running gateways, told to those that introduced themselves: before the snapshot, and at each change."""
+
+    type: Literal["PEERS"] = "PEERS"
+    epoch: int = Field(ge=1)
+    """Greater with each change, also over restarts of the scaler."""
+    peers: list[Peer]
+
+
+class Introduction(Message):
+    """What a gateway says of itself when it opens the feed (query parameter `peer`). Its host is seen by the scaler."""
+
+    id: str = Field(pattern=r"^.{1,253}#.{1,46}$")
+    port: int = Field(ge=1, le=65535)
+    epoch: int = Field(default=0, ge=0)
+    """Of the last list that it was told; 0: none."""
+    peers: list[Peer] = Field(default_factory=list)
+    """That list: a scaler that was restarted goes on from it."""
+
+
+SlotNames = dict[str, list[tuple[str, int]]]
+"""By function: instance and index of slots."""
+
+
+class PeerNote(Message):
+    """What one gateway tells another of the slots of functions whose home it was."""
+
+    sender: str
+    epoch: int = Field(ge=0)
+    """The list of peers that the sender follows: it begins nothing on functions that have another home by that list."""
+    occupied: SlotNames = Field(default_factory=dict)
+    """Slots on which the sender still runs invocations of functions whose home is the receiver now."""
+    vacated: SlotNames = Field(default_factory=dict)
+    """Such slots on which they have ended."""
+
+
+FeedMessage = Annotated[Snapshot | Ready | Draining | Gone | Refused | Ping | Peers, Field(discriminator="type")]
 """One line of `GET /v1/instances?reporter=NAME`: newline-delimited JSON, as long as the reader stays."""
 
 FEED: TypeAdapter[FeedMessage] = TypeAdapter(FeedMessage)

@@ -7,6 +7,8 @@ Rules:
 3. The most recently used slot is taken first, so that the other instances can fall idle.
 4. While a usable slot is free, nothing waits. First come, first served.
 5. A draining instance is named as drained exactly once, when its last invocation has ended.
+6. A slot that another gateway still uses, which was the function's home before, is busy and counts as an invocation
+   until that gateway says that it has ended.
 6. What waits is bounded twice: in number, and in the bytes of its payloads.
 
 Methods change the state and return what is to be done. `now` is in seconds of any monotonic clock.
@@ -26,6 +28,10 @@ SERVICE_WEIGHT = 0.2
 """Weight of the newest invocation in the moving average of the service time: the last ten make up 90 % of it."""
 CONNECT_FAILURES_LIMIT = 3
 """An instance that refuses this many connections in a row gets nothing more."""
+
+
+SlotName = tuple[str, int]
+"""Name of the instance, and the slot's index."""
 
 
 class Instance:
@@ -59,6 +65,11 @@ class Slot:
         self.busy = False
         self.channel: object | None = None
 
+    @property
+    def name(self) -> SlotName:
+        """What every gateway calls it."""
+        return self.instance.address.name, self.index
+
 
 W = TypeVar("W")
 Assignment = tuple[Slot, W]
@@ -78,6 +89,8 @@ class FunctionPool(Generic[W]):
         """With the bytes that each one holds."""
         self.waiting_bytes = 0
         self.in_flight = 0
+        self.elsewhere: dict[SlotName, str] = {}
+        """Slots that another gateway still uses, with that gateway's id."""
         self.service_ms: float | None = None
         self.drained: list[str] = []
         """Names for the next report; the shell empties it."""
@@ -89,7 +102,7 @@ class FunctionPool(Generic[W]):
         `size`: the bytes that it holds meanwhile. `any_length` lifts the bound on the number, never that on the bytes.
         """
         reserved = self.reserved_concurrency
-        if reserved is not None and self.in_flight + len(self.waiting) >= reserved:
+        if reserved is not None and self.in_flight + len(self.elsewhere) + len(self.waiting) >= reserved:
             raise Throttled("Rate Exceeded.", reason=RESERVED_LIMIT)
         if self._free:
             return self._take()
@@ -148,6 +161,9 @@ class FunctionPool(Generic[W]):
     def _vacate(self, slot: Slot, now: float) -> None:
         """Nothing runs on this slot any more."""
         self.in_flight -= 1
+        self._clear(slot, now)
+
+    def _clear(self, slot: Slot, now: float) -> None:
         slot.busy = False
         instance = slot.instance
         instance.busy -= 1
@@ -161,8 +177,12 @@ class FunctionPool(Generic[W]):
         if address.name in self.instances:
             return []
         instance = self.instances[address.name] = Instance(address, now)
+        if self.elsewhere:
+            for slot in instance.slots:
+                if slot.name in self.elsewhere:
+                    self._block(slot)
         if self._usable(instance):
-            self._free.extend(reversed(instance.slots))
+            self._free.extend(slot for slot in reversed(instance.slots) if not slot.busy)
         return self._assign()
 
     def drain(self, name: str) -> None:
@@ -181,6 +201,7 @@ class FunctionPool(Generic[W]):
         if instance is None:
             return []
         instance.gone = True
+        self.elsewhere = {slot: by for slot, by in self.elsewhere.items() if slot[0] != name}
         self._rebuild_free()
         return instance.slots
 
@@ -200,6 +221,44 @@ class FunctionPool(Generic[W]):
         self.waiting_bytes = 0
         return waiters
 
+    # --- slots that another gateway uses ---
+
+    def occupied(self) -> Iterator[SlotName]:
+        """The slots on which something runs, begun here or elsewhere."""
+        for instance in self.instances.values():
+            if instance.busy:
+                yield from (slot.name for slot in instance.slots if slot.busy)
+
+    def occupy(self, name: SlotName, by: str) -> None:
+        """Another gateway still uses this slot. The instance may not have been announced here yet."""
+        slot = self._find_slot(name)
+        if slot is not None and slot.busy and name not in self.elsewhere:
+            return  # with an invocation that was begun here, the last time that this gateway was the home
+        self.elsewhere[name] = by
+        if slot is not None and not slot.busy:
+            self._block(slot)
+            self._free = [free for free in self._free if free is not slot]
+
+    def vacate(self, name: SlotName, by: str, now: float) -> list[Assignment[W]]:
+        """It uses the slot no more."""
+        if self.elsewhere.get(name) != by:
+            return []
+        del self.elsewhere[name]
+        slot = self._find_slot(name)
+        if slot is not None:
+            self._clear(slot, now)
+            if self._usable(slot.instance):
+                self._free.append(slot)
+        return self._assign()
+
+    def _find_slot(self, name: SlotName) -> Slot | None:
+        instance = self.instances.get(name[0])
+        return instance.slots[name[1]] if instance is not None and 0 <= name[1] < len(instance.slots) else None
+
+    def _block(self, slot: Slot) -> None:
+        slot.busy = True
+        slot.instance.busy += 1
+
     @property
     def all_busy(self) -> bool:
         """Whether no slot is free for a new invocation."""
@@ -208,7 +267,8 @@ class FunctionPool(Generic[W]):
     @property
     def unused(self) -> bool:
         """Whether nothing is left that this pool would be needed for."""
-        return self.revision is None and not (self.instances or self.waiting or self.in_flight or self.drained)
+        left = self.instances or self.waiting or self.in_flight or self.drained or self.elsewhere
+        return self.revision is None and not left
 
     def demand(self, now: float) -> FunctionDemand:
         """What the scaler is told."""

@@ -8,6 +8,7 @@ from funclet.core.messages import (
     FeedMessage,
     Gone,
     InstanceAddress,
+    Peers,
     Ping,
     Ready,
     Refused,
@@ -48,7 +49,7 @@ class Slots:
                 self._add(instance)
             case Draining(instance=name) | Gone(instance=name):
                 self._remove(name)
-            case Refused() | Ping():
+            case Refused() | Ping() | Peers():
                 pass
             case _:
                 assert_never(message)

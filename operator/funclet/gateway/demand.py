@@ -39,6 +39,7 @@ class DemandReporter:
         self._due = loop.time()
         self._last = 0.0
         self._reachable = True
+        self._leaving = False
 
     def touch(self, pool: Pool) -> None:
         """Something about this pool has changed."""
@@ -55,6 +56,11 @@ class DemandReporter:
         """An instance that is in no pool is not used."""
         self._stray.append(name)
         self._schedule(self._last + CHANGE_GAP_SECONDS)
+
+    def leave(self) -> None:
+        """This gateway is being stopped: every report says so from now on, the first one at once."""
+        self._leaving = True
+        self._schedule(self._last)
 
     def _schedule(self, due: float) -> None:
         """Send at `due` at the latest. Waking is a flag, so what comes in the same turn of the loop goes together."""
@@ -88,7 +94,9 @@ class DemandReporter:
         drained = [*stray, *(name for pool in pools for name in pool.drained)]
         functions = {pool.key: pool.demand(now) for pool in pools}
         try:
-            await self._send(DemandReport(reporter=self._name, functions=functions, drained=drained))
+            await self._send(
+                DemandReport(reporter=self._name, functions=functions, drained=drained, leaving=self._leaving)
+            )
         except Unavailable as error:
             self._changed |= pools
             self._stray += stray

@@ -4,19 +4,23 @@ import asyncio
 from collections.abc import Callable
 
 from funclet.core.demand import FORGOTTEN_AFTER_SECONDS
-from funclet.core.messages import Draining, Gone, Ping, Ready, Refused, Snapshot
+from funclet.core.membership import Membership
+from funclet.core.messages import DemandReport, Draining, Gone, Introduction, Peers, Ping, Ready, Refused, Snapshot
 
-Line = Ready | Draining | Gone | Refused | Ping | Snapshot
+Line = Ready | Draining | Gone | Refused | Ping | Snapshot | Peers
 
+WATCH_SECONDS = 0.5
+"""Between two looks for gateways that have fallen silent."""
 BUFFER_LINES = 10_000
 """A reader that is further behind is cut off: it gets a snapshot when it comes again."""
 
 
 class Reader:
-    """One connection of one gateway."""
+    """One connection of one gateway. `peer_id` is set when it has introduced itself to the others."""
 
-    def __init__(self, reporter: str) -> None:
+    def __init__(self, reporter: str, peer_id: str | None = None) -> None:
         self.reporter = reporter
+        self.peer_id = peer_id
         self._lines: asyncio.Queue[bytes] = asyncio.Queue(BUFFER_LINES)
         self.cut_off = False
 
@@ -46,10 +50,17 @@ class Feed:
         self._clock = clock
         self._readers: set[Reader] = set()
         self._left_at: dict[str, float] = {}
+        self._membership = Membership()
 
-    def join(self, reporter: str, snapshot: Snapshot) -> Reader:
-        """A new reader; whatever happens from now on comes after its snapshot."""
-        reader = Reader(reporter)
+    def join(
+        self, reporter: str, snapshot: Snapshot, introduction: Introduction | None = None, host: str = ""
+    ) -> Reader:
+        """A new reader; whatever happens from now on comes after its snapshot. A gateway first hears of the others."""
+        reader = Reader(reporter, introduction.id if introduction else None)
+        if introduction is not None:
+            if self._membership.join(introduction, host, self._clock()):
+                self._tell_peers()
+            reader.put(encode(self._membership.message))
         reader.put(encode(snapshot))
         self._readers.add(reader)
         self._left_at.pop(reporter, None)
@@ -60,6 +71,26 @@ class Feed:
         self._readers.discard(reader)
         if reader.reporter not in {other.reporter for other in self._readers}:
             self._left_at[reader.reporter] = self._clock()
+        if reader.peer_id is not None and self._membership.leave(reader.peer_id):
+            self._tell_peers()
+
+    def hear(self, report: DemandReport) -> None:
+        """A report is a sign of life."""
+        if self._membership.hear(report.reporter, self._clock(), leaving=report.leaving):
+            self._tell_peers()
+
+    async def watch(self) -> None:
+        """Notice gateways that have fallen silent, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._membership.expire(self._clock()):
+                self._tell_peers()
+
+    def _tell_peers(self) -> None:
+        line = encode(self._membership.message)
+        for reader in self._readers:
+            if reader.peer_id is not None:
+                reader.put(line)
 
     def send(self, message: Line) -> None:
         """Tell all readers."""

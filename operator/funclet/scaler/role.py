@@ -10,7 +10,7 @@ from funclet.adapters.instances.backend import InstanceBackend, InstanceEvent, O
 from funclet.adapters.resources import Resources
 from funclet.core.claims import ClaimQueue
 from funclet.core.instances import Instance
-from funclet.core.messages import DemandReport
+from funclet.core.messages import DemandReport, Introduction
 from funclet.core.pool import PoolLimits
 from funclet.core.revision import Revision
 from funclet.scaler.adoption import Adoption
@@ -88,7 +88,8 @@ class Scaler:
         for key, revision in self._catalog.functions.items():
             self._function_changed(key, revision)
         await self._server.start(self._settings.host, self._settings.port)
-        self._tasks = [asyncio.create_task(job) for job in (self._follow_instances(), self._begin(), self._tick())]
+        jobs = (self._follow_instances(), self._begin(), self._tick(), self._feed.watch())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
         for task in self._tasks:
             task.add_done_callback(_log_end)
 
@@ -158,11 +159,12 @@ class Scaler:
         self._wake.set()
 
     def _take_report(self, report: DemandReport) -> None:
+        self._feed.hear(report)
         self._reconciler.take_report(report)
         self._wake.set()
 
-    def _join(self, reporter: str) -> Reader:
-        return self._feed.join(reporter, self._fleet.snapshot())
+    def _join(self, reporter: str, introduction: Introduction | None, host: str) -> Reader:
+        return self._feed.join(reporter, self._fleet.snapshot(), introduction, host)
 
     def _leave(self, reader: Reader) -> None:
         self._feed.leave(reader)

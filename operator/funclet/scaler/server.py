@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from pydantic import ValidationError
 
-from funclet.core.messages import DemandReport, Ping
+from funclet.core.messages import DemandReport, Introduction, Ping
 from funclet.scaler.feed import Reader, encode
 
 PING_SECONDS = 5.0
@@ -16,7 +16,7 @@ REPORT_LIMIT_BYTES = 64 * 1024 * 1024
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TakeReport = Callable[[DemandReport], None]
-Join = Callable[[str], Reader]
+Join = Callable[[str, Introduction | None, str], Reader]
 Leave = Callable[[Reader], None]
 
 
@@ -66,10 +66,14 @@ class Server:
         reporter = request.query.get("reporter", "")
         if not reporter:
             return web.json_response({"message": "the query parameter reporter is missing"}, status=400)
+        try:
+            introduction = _read_introduction(request)
+        except ValidationError as error:
+            return web.json_response({"message": f"the query parameter peer: {error}"}, status=400)
         response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
         await response.prepare(request)
         await self._await_beginning(response)
-        reader = self._join(reporter)
+        reader = self._join(reporter, introduction, request.remote or "")
         try:
             await _copy(reader, response)
         except ConnectionError:
@@ -85,6 +89,11 @@ class Server:
                     await self._began.wait()
             except TimeoutError:
                 await response.write(encode(Ping()))
+
+
+def _read_introduction(request: web.Request) -> Introduction | None:
+    given = request.query.get("peer")
+    return None if given is None else Introduction.model_validate_json(given)
 
 
 async def _copy(reader: Reader, response: web.StreamResponse) -> None:

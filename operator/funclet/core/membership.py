@@ -1,0 +1,96 @@
+"""Which gateways run, as the scaler tells them all.
+
+Rules:
+1. A gateway is listed from its introduction until its feed ends: a process that dies closes its connections.
+2. One that says nothing for `SILENT_SECONDS` is left out until it speaks again: its machine may be gone.
+3. One that is leaving stays listed as such until its feed ends, so that the others let it end what it has begun.
+4. A scaler that was restarted goes on from the list that the gateways bring along; those that do not come back
+   within `COMEBACK_SECONDS` are left out.
+
+`now` is in seconds of any monotonic clock. Methods return whether the list has changed.
+"""
+
+from dataclasses import dataclass
+
+from funclet.core.messages import Introduction, Peer, Peers
+
+SILENT_SECONDS = 3.0
+"""Three reports are missing: gateways send one every second at least."""
+COMEBACK_SECONDS = 4.0
+"""Twice the longest pause between two attempts to open the feed."""
+
+
+@dataclass(slots=True)
+class _Member:
+    peer: Peer
+    heard_at: float
+    feeds: int = 0
+    """Connections of the feed that it has open."""
+    silent: bool = False
+
+
+class Membership:
+    """The gateways by their id."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._members: dict[str, _Member] = {}
+
+    @property
+    def message(self) -> Peers:
+        """The list as the gateways are told it."""
+        listed = [member.peer for member in self._members.values() if not member.silent]
+        return Peers(epoch=max(1, self._epoch), peers=sorted(listed, key=lambda peer: peer.id))
+
+    def join(self, introduction: Introduction, host: str, now: float) -> bool:
+        """A gateway has opened the feed."""
+        if introduction.epoch > self._epoch:
+            self._epoch = introduction.epoch
+            for peer in introduction.peers:
+                self._members.setdefault(peer.id, _Member(peer, now))
+        is_new = introduction.id not in self._members
+        peer = Peer(id=introduction.id, host=host, port=introduction.port)
+        member = self._members.setdefault(peer.id, _Member(peer, now))
+        member.feeds += 1
+        member.heard_at = now
+        return is_new and self._changed()
+
+    def leave(self, peer_id: str) -> bool:
+        """One of its feeds has ended."""
+        member = self._members.get(peer_id)
+        if member is None:
+            return False
+        member.feeds -= 1
+        if member.feeds > 0:
+            return False
+        del self._members[peer_id]
+        return self._changed()
+
+    def hear(self, reporter: str, now: float, *, leaving: bool) -> bool:
+        """A gateway has reported."""
+        changed = False
+        for member in self._members.values():
+            if member.peer.reporter != reporter:
+                continue
+            member.heard_at = now
+            if member.silent or member.peer.leaving != leaving:
+                member.silent = False
+                member.peer = member.peer.model_copy(update={"leaving": leaving})
+                changed = True
+        return changed and self._changed()
+
+    def expire(self, now: float) -> bool:
+        """Leave out those that have been silent for too long."""
+        changed = False
+        for peer_id, member in list(self._members.items()):
+            silence = now - member.heard_at
+            if member.feeds == 0 and silence > COMEBACK_SECONDS:
+                del self._members[peer_id]
+                changed = True
+            elif member.feeds > 0 and silence > SILENT_SECONDS and not member.silent:
+                member.silent = changed = True
+        return changed and self._changed()
+
+    def _changed(self) -> bool:
+        self._epoch += 1
+        return True
