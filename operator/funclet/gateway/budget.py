@@ -1,6 +1,8 @@
-"""The bytes of payloads that the gateway holds: requests on their way, answers on theirs, answers that nobody reads.
+"""The bytes of payloads that the gateway holds.
 
-Small payloads are left out; the numbers of connections, of slots and of waiting invocations bound them.
+There is one budget for requests and one for answers: with a single one, calls that wait for a slot could take all the
+room that the answer on this slot waits for. Small payloads are left out; the numbers of connections, of slots and of
+waiting invocations bound them.
 """
 
 

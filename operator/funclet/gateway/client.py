@@ -15,6 +15,7 @@ import httptools
 
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget, Lease
+from funclet.gateway.delivery import acknowledged_bytes
 from funclet.gateway.limits import Limits
 from funclet.gateway.request import Request, head_bytes, judge_head
 
@@ -25,12 +26,13 @@ BODILESS = frozenset((204, 304))
 class Owner(Protocol):
     """What a connection needs of the gateway."""
 
-    budget: Budget
+    answer_budget: Budget
     date_header: str
     limits: Limits
     loop: asyncio.AbstractEventLoop
     now: float
     """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
+    request_budget: Budget
     stopping: bool
 
     def enter(self, client: "ClientProtocol") -> HttpAnswer | None:
@@ -61,7 +63,7 @@ class ClientProtocol(asyncio.Protocol):
     __slots__ = (
         "_body", "_body_size", "_current", "_cut", "_deadline", "_fault", "_fields", "_in_head", "_joined", "_limits",
         "_lingering", "_loop", "_owed", "_owner", "_parser", "_paused", "_queue", "_received", "_receiving", "_request",
-        "_transport", "_unread", "_writable", "source_ip",
+        "_taken", "_transport", "_writable", "source_ip", "unread_bytes",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -86,8 +88,10 @@ class ClientProtocol(asyncio.Protocol):
         self._cut = False
         """Nothing after the requests that wait is looked at any more."""
         self._writable = True
-        self._unread = 0
+        self.unread_bytes = 0
         """Bytes that the caller lets lie while we do not write."""
+        self._taken = 0
+        """What it had taken when its time to read on began."""
         self._lingering = False
         self._deadline = 0.0
         self.source_ip = ""
@@ -106,9 +110,9 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has gone."""
         self._owner.leave(self)
-        self._owner.budget.give_back(self._unread)
+        self._owner.answer_budget.give_back(self.unread_bytes)
         self._transport = self._request.lease = None
-        self._unread = 0
+        self.unread_bytes = 0
         self._queue.clear()
         self._body.clear()
         if self._current is not None:
@@ -236,7 +240,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _check_body(self) -> None:
         request = self._request
-        request.lease = request.lease or Lease(self._owner.budget)
+        request.lease = request.lease or Lease(self._owner.request_budget)
         if self._body_size > self._limits.body_bytes:
             self._fail(self._owner.too_large(request.url))
         elif not request.lease.grow(self._body_size):
@@ -310,8 +314,9 @@ class ClientProtocol(asyncio.Protocol):
     def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
         """The current request is answered."""
         assert self._transport is not None
-        self._current = request.call = None
-        if not self._receiving:
+        self._current = request.call = request.lease = None
+        request.body = b""  # the parser's side keeps the request until the next one begins
+        if not self._receiving and self._writable:
             self._deadline = self._owner.now + self._limits.idle_seconds
         if not keep_alive:
             if self._cut:
@@ -331,8 +336,9 @@ class ClientProtocol(asyncio.Protocol):
         """The caller does not read its answers: begin nothing more for it."""
         assert self._transport is not None
         self._writable = False
-        self._unread = self._transport.get_write_buffer_size()
-        self._owner.budget.used_bytes += self._unread
+        self.unread_bytes = self._transport.get_write_buffer_size()
+        self._owner.answer_budget.used_bytes += self.unread_bytes
+        self._taken = self._count_taken()
         self._deadline = self._owner.now + self._limits.read_seconds
         if self._current is not None:
             self._owner.throttle(self._current, paused=True)
@@ -340,21 +346,29 @@ class ClientProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._writable = True
-        self._owner.budget.give_back(self._unread)
-        self._unread = 0
+        self._owner.answer_budget.give_back(self.unread_bytes)
+        self.unread_bytes = 0
         if self._current is not None:
             self._owner.throttle(self._current, paused=False)
         elif not self._receiving and not self._lingering:
             self._deadline = self._owner.now + self._limits.idle_seconds
         self._next()
 
+    def _count_taken(self) -> int:
+        """A number that grows with every byte that the caller takes: our buffer alone shrinks in large steps."""
+        assert self._transport is not None
+        acknowledged = acknowledged_bytes(self._transport)
+        return -self._transport.get_write_buffer_size() if acknowledged is None else acknowledged
+
     def _watch_reader(self, now: float) -> None:
         """It must take `read_bytes` in every `read_seconds`."""
         assert self._transport is not None
         unread = self._transport.get_write_buffer_size()
-        if unread <= self._unread - self._limits.read_bytes:
-            self._owner.budget.give_back(self._unread - unread)
-            self._unread = unread
+        self._owner.answer_budget.give_back(self.unread_bytes - unread)
+        self.unread_bytes = unread
+        taken = self._count_taken()
+        if taken - self._taken >= self._limits.read_bytes:
+            self._taken = taken
             self._deadline = now + self._limits.read_seconds
         elif now >= self._deadline:
             self._transport.abort()

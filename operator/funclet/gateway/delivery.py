@@ -1,4 +1,6 @@
-"""Whether anything of a request can have reached the other end of a connection that broke.
+"""How much of what was written has reached the other end, by the word of its kernel.
+
+It is asked when a connection broke: has anything of the request been delivered?
 
 A kept-alive connection may be closed by its other end in the very moment in which a request is written to it. The
 request must not run twice, so it may be sent again only if nothing of it was delivered. That no byte of an answer came

@@ -11,21 +11,25 @@ from funclet.errors import Throttled, Unavailable
 from funclet.gateway.budget import Budget
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
 from funclet.gateway.demand import DemandReporter
+from funclet.gateway.limits import Limits
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.upstream import SlotConnection
 
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
-GUARD_SECONDS = 15
-"""Beyond the timeout, which the instance enforces: 10 s for the init phase (Lambda's limit), 5 s for all else."""
 
 
 class Dispatcher:
     """Owns the pools and all calls that run or wait."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, demand: DemandReporter, settings: GatewaySettings, budget: Budget
+        self,
+        loop: asyncio.AbstractEventLoop,
+        demand: DemandReporter,
+        settings: GatewaySettings,
+        limits: Limits,
+        budget: Budget,
     ) -> None:
         self.loop = loop
         self.budget = budget
@@ -34,6 +38,7 @@ class Dispatcher:
         self._demand = demand
         self._held: list[SlotConnection] = []
         self._settings = settings
+        self._guard_seconds = limits.guard_seconds
 
     def serve(self, key: str) -> Served:
         """The function of this key, with an empty pool if it is new."""
@@ -76,7 +81,7 @@ class Dispatcher:
     def _send(self, slot: Slot, call: Call, now: float) -> None:
         call.slot = slot
         call.sent_at = now
-        call.deadline = now + call.revision.timeout_seconds + GUARD_SECONDS
+        call.deadline = now + call.revision.timeout_seconds + self._guard_seconds
         channel = slot.channel
         if channel is None:
             channel = SlotConnection(self, slot)

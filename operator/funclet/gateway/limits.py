@@ -1,4 +1,4 @@
-"""The bounds of what a caller may send, and of how long it may take. Tests give smaller ones."""
+"""The bounds of what callers and instances may send, and of how long they may take. Tests give smaller ones."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every byte, count and second of a caller's connection."""
+    """Every byte, count and second of a caller's connection, and how long an instance is waited for."""
 
     head_bytes: int = 64 * KIB
     """Of the request line and all headers."""
@@ -34,3 +34,6 @@ class Limits:
     """After a refusal the rest of the request is read and dropped for so long: a reset would destroy the answer."""
     small_bytes: int = 64 * KIB
     """Bodies up to this size are not counted in the gateway's budget of bytes."""
+    guard_seconds: float = 15
+    """Beyond the function's timeout, which the instance enforces: 10 s for the init phase (Lambda's limit), 5 s for all
+    else. An instance that has not even answered then has failed."""

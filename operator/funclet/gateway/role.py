@@ -68,7 +68,8 @@ class Gateway:
     ) -> None:
         self.port = settings.port
         self.limits = limits or Limits()
-        self.budget = Budget(settings.body_limit_mib * MIB)
+        self.request_budget = Budget(settings.body_limit_mib * MIB)
+        self.answer_budget = Budget(settings.body_limit_mib * MIB)
         self.stopping = False
         self.date_header = ""
         self.now = 0.0
@@ -94,7 +95,7 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         settings = self._settings
         self._demand = DemandReporter(self._scaler.reporter, self._scaler.report, self._drained, self.loop)
-        self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.budget)
+        self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.limits, self.answer_budget)
         self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
         self._lambda = LambdaStage(settings, self._dispatcher.functions, self._accounts)
         self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)

@@ -28,8 +28,11 @@ class GatewaySettings(RoleSettings):
     """MiB of payloads of one function that may wait for a slot; more get 503."""
     queue_timeout_seconds: float = Field(default=60, gt=0)
     """How long an invocation may wait for a slot until it gets 503."""
-    body_limit_mib: int = Field(default=256, ge=16)
-    """MiB of payloads above 64 KiB that the gateway holds at once, requests and answers; more requests get 503."""
+    body_limit_mib: int = Field(default=128, ge=16)
+    """MiB of payloads above 64 KiB that the gateway holds at once, for requests and again for answers.
+
+    More requests get 503; more answers wait at their instances.
+    """
     client_limit: int = Field(default=10000, ge=1)
     """Connections of callers; more are told 503 and closed."""
     shutdown_seconds: float = Field(default=20, ge=0)
