@@ -1,6 +1,6 @@
-"""Builds the functions of clients/ with AWS's own runtime clients from their registries, once for all checkouts.
+"""Builds runtimes and the functions of clients/ with AWS's own runtime clients from their registries.
 
-Each build is a folder in the cache, named after what it was made from: sources, lock file, tool.
+Each build is a folder in the cache, outside of all checkouts, named after what it was made from: sources, lock, tool.
 """
 
 from __future__ import annotations
@@ -18,35 +18,50 @@ from tests.cluster.steps import run, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).resolve().parent / "clients"
+CLIENTS_FOLDER = Path(__file__).resolve().parent / "clients"
+RUNTIMES_FOLDER = Path(__file__).resolve().parents[2] / "runtime-image"
 
 
 @dataclass(frozen=True)
-class Client:
-    """One runtime client: its folder in clients/, the tool that builds it, and how."""
+class Language:
+    """One language with its client."""
 
     name: str
-    tool: tuple[str, ...]
-    """Prints the version of what builds it."""
+    tools: tuple[tuple[str, ...], ...]
+    """Each prints the version of what builds it."""
     make: Callable[[Path, Path], None]
     """Puts the package's files into the second folder, from the sources in the first."""
-    handler: str = "index.handle"
     runtime: str = "provided.al2023"
+    handler: str = "index.handle"
 
 
-def build(client: Client) -> Path:
-    """The folder of the client's package, built now if the cache has none of these sources."""
-    sources = HERE / client.name
-    if shutil.which(client.tool[0]) is None:
-        raise FileNotFoundError(f"{client.tool[0]} is needed to build tests/runtime/clients/{client.name}")
+def build_function(language: Language) -> Path:
+    """The folder of a language's function (clients/NAME), built now if the cache has none of these sources."""
+    return _build(language, "function", CLIENTS_FOLDER / language.name, language.make)
+
+
+def build_runtime(language: Language) -> Path | None:
+    """What the language's image has as /var/runtime; None for provided.*, whose packages bring their own."""
+    folder = RUNTIMES_FOLDER / language.name
+    return None if language.runtime.startswith("provided") else _build(language, "runtime", folder, _run_build_script)
+
+
+def _run_build_script(sources: Path, target: Path) -> None:
+    run([sources / "build", target])
+
+
+def _build(language: Language, kind: str, sources: Path, make: Callable[[Path, Path], None]) -> Path:
+    for tool in language.tools:
+        if shutil.which(tool[0]) is None:
+            raise FileNotFoundError(f"{tool[0]} is needed for the {kind} in {sources}")
     files = [file for file in sources.rglob("*") if file.is_file()]
-    key = key_of([client.make.__name__, *client.tool, run(list(client.tool)), *file_parts(sources, files)])
-    target = cache_folder() / "clients" / key
-    with locked(cache_folder() / f"client-{client.name}.lock"):
+    tools = [part for tool in language.tools for part in (*tool, run(list(tool)))]
+    target = cache_folder() / f"{kind}s" / key_of([make.__name__, *tools, *file_parts(sources, files)])
+    with locked(cache_folder() / f"{kind}-{language.name}.lock"):
         if not target.exists():
-            with step(f"building the function on the runtime client for {client.name}"), appearing(target) as draft:
+            with step(f"building the {kind} for {language.name}"), appearing(target) as draft:
                 draft.mkdir()
-                client.make(sources, draft)
+                make(sources, draft)
     return target
 
 
@@ -56,10 +71,21 @@ def files_of(folder: Path) -> dict[str, str | bytes]:
 
 
 def make_python(sources: Path, package: Path) -> None:
-    """awslambdaric is in our own environment (requirements-dev.lock); on Lambda it would be in the image."""
+    """awslambdaric is in our own environment (requirements-dev.lock)."""
     shutil.copy(sources / "index.py", package)
     script = f'#!/bin/sh\nexec {sys.executable} -m awslambdaric "$_HANDLER"\n'
     (package / "bootstrap").write_text(script)
+
+
+def make_nodejs(sources: Path, package: Path) -> None:
+    """aws-lambda-ric is the runtime's."""
+    shutil.copy(sources / "index.mjs", package)
+
+
+def make_java(sources: Path, package: Path) -> None:
+    """A class at the package's root; the interfaces are the runtime's."""
+    runtime = build_runtime(JAVA)
+    run(["javac", "--release", "17", "-cp", f"{runtime}/lib/*", "-d", str(package), str(sources / "Handler.java")])
 
 
 def make_go(sources: Path, package: Path) -> None:
@@ -70,6 +96,21 @@ def make_go(sources: Path, package: Path) -> None:
     run(command, folder=sources, environment=environment)
 
 
-PYTHON = Client("python", (sys.executable, "--version"), make_python)
-GO = Client("go", ("go", "version"), make_go)
-CLIENTS = (PYTHON, GO)
+def make_rust(sources: Path, package: Path) -> None:
+    """A binary; what cargo leaves behind is of no further use."""
+    target = package / "target"
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    run(["cargo", "build", "--locked", "--quiet"], folder=sources, environment=environment)
+    shutil.move(target / "debug" / "bootstrap", package / "bootstrap")
+    shutil.rmtree(target)
+
+
+NODE_TOOLS = (("node", "--version"), ("npm", "--version"), ("g++", "--version"), ("cmake", "--version"))
+JAVA_TOOLS = (("java", "--version"), ("mvn", "--version"))
+
+PYTHON = Language("python", ((sys.executable, "--version"),), make_python)
+NODEJS = Language("nodejs", NODE_TOOLS, make_nodejs, runtime="nodejs22.x")
+JAVA = Language("java", JAVA_TOOLS, make_java, runtime="java17", handler="Handler::handleRequest")
+GO = Language("go", (("go", "version"),), make_go)
+RUST = Language("rust", (("cargo", "--version"),), make_rust)
+LANGUAGES = (PYTHON, NODEJS, JAVA, GO, RUST)
