@@ -1,9 +1,11 @@
-"""The command line: `funclet local` runs functions without a cluster, `funclet invoke` calls one."""
+"""The command line: `funclet local` runs functions without a cluster, `funclet invoke` calls one,
+`funclet simulate` tries scaling policies on a trace."""
 
 import click
 
 from funclet.cli.invoke import invoke
 from funclet.cli.run_local import local
+from funclet.cli.simulate import simulate_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,3 +16,4 @@ def main() -> None:
 
 main.add_command(local)
 main.add_command(invoke)
+main.add_command(simulate_command, "simulate")

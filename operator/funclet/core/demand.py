@@ -7,6 +7,7 @@ A reporter that is silent for `UNKNOWN_AFTER_SECONDS` is unknown: what it said h
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from funclet.core.arrival_rate import ArrivalRate
 from funclet.core.messages import DemandReport, FunctionDemand
 
 UNKNOWN_AFTER_SECONDS = 10.0
@@ -22,6 +23,10 @@ class Demand:
     backlog: int | None = 0
     """Batches that wait in event sources; None: at least one source could not be read."""
     service_seconds: float | None = None
+    arrivals_per_second: float = 0.0
+    """Over the last half minute or so; 0 until a function has been seen for a while. It only ever adds instances."""
+    init_seconds: float | None = None
+    """How long the init phase takes; None until one has ended."""
     certain: bool = True
     """False while a reporter that has spoken of the function is silent."""
 
@@ -35,6 +40,7 @@ class Demand:
 class _Word:
     demand: FunctionDemand
     at: float
+    rate: ArrivalRate
 
 
 @dataclass(slots=True)
@@ -55,7 +61,10 @@ class DemandBook:
         reporter = self._reporters.setdefault(report.reporter, _Reporter(now))
         reporter.heard_at = now
         for key, demand in report.functions.items():
-            reporter.words[key] = _Word(demand, now)
+            word = reporter.words.get(key)
+            rate = ArrivalRate(demand.arrivals, now) if word is None else word.rate
+            rate.advance(demand.arrivals, now)
+            reporter.words[key] = _Word(demand, now, rate)
             self._spoken_of.setdefault(key, set()).add(report.reporter)
 
     def forget_silent(self, now: float) -> list[str]:
@@ -77,6 +86,7 @@ class DemandBook:
         """The sum of all words on one function."""
         reporters = self._speakers(key)
         words = [r.words[key].demand for r in reporters]
+        rates = [r.words[key].rate for r in reporters]
         if not words:
             return Demand()
         backlogs = [word.backlog for word in words]
@@ -84,7 +94,9 @@ class DemandBook:
             queued=sum(word.queued for word in words),
             in_flight=sum(word.in_flight for word in words),
             backlog=None if None in backlogs else sum(b for b in backlogs if b is not None),
-            service_seconds=_mean_service_seconds(words),
+            service_seconds=_mean_seconds([(word.service_ms, word.in_flight) for word in words]),
+            arrivals_per_second=sum(rate.per_second(now) for rate in rates),
+            init_seconds=_mean_seconds([(word.init_ms, word.in_flight) for word in words]),
             certain=all(now - r.heard_at <= UNKNOWN_AFTER_SECONDS for r in reporters),
         )
 
@@ -109,9 +121,9 @@ class DemandBook:
         return [self._reporters[name] for name in self._spoken_of.get(key, ())]
 
 
-def _mean_service_seconds(words: list[FunctionDemand]) -> float | None:
-    """The mean over reporters, weighted by what each has in flight (at least one, so that the idle count too)."""
-    measured = [(word.service_ms / 1000, max(word.in_flight, 1)) for word in words if word.service_ms is not None]
-    if not measured:
+def _mean_seconds(measured: list[tuple[float | None, int]]) -> float | None:
+    """The mean of the reporters' milliseconds, weighted by what each has in flight (at least one)."""
+    known = [(ms / 1000, max(in_flight, 1)) for ms, in_flight in measured if ms is not None]
+    if not known:
         return None
-    return sum(seconds * weight for seconds, weight in measured) / sum(weight for _, weight in measured)
+    return sum(seconds * weight for seconds, weight in known) / sum(weight for _, weight in known)

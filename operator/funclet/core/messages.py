@@ -30,7 +30,11 @@ class FunctionDemand(Message):
     backlog: int | None = Field(default=0, ge=0)
     """Invocations that wait in event sources, counted in batches. None: the source could not be read (unknown)."""
     service_ms: float | None = Field(default=None, ge=0)
-    """Moving average of one invocation's time in milliseconds; None until one has ended."""
+    """Moving average of one invocation's time in milliseconds, without its init phase; None until one has ended."""
+    arrivals: int = Field(default=0, ge=0)
+    """Invocations that have come to this reporter since it began to serve the function."""
+    init_ms: float | None = Field(default=None, ge=0)
+    """Moving average of the init phase in milliseconds; None until one has ended."""
     instances: dict[str, InstanceUse] = Field(default_factory=dict)
     """By instance name. Gateways report all that they hold, events none."""
 

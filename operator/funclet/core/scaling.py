@@ -1,26 +1,30 @@
 """How many instances a function needs: one step, from demand alone.
 
-| reading                                  | decision                                                              |
-|------------------------------------------|-----------------------------------------------------------------------|
-| something waits or runs, time unknown    | a slot for each                                                       |
-| something waits or runs, time known      | the slots that do it all within one cold start: more would come too late |
-| a backlog in event sources, time known   | the slots that drain it within `BACKLOG_TARGET_SECONDS`               |
-| a backlog, time unknown                  | a slot for each batch                                                 |
-| a source or a reporter is unreadable     | never fewer than there are now                                        |
-| always                                   | at least what is provisioned, at most maxInstances and what is reserved |
+| reading                               | decision                                                                    |
+|---------------------------------------|-----------------------------------------------------------------------------|
+| nothing waits                         | a slot for each invocation that runs                                        |
+| something waits, service time unknown | a slot for each                                                             |
+| something waits, service time known   | Little's law for what keeps arriving, and what ends the queue within the    |
+|                                       | time of one start (a new instance would not help sooner) and the backlog of |
+|                                       | event sources within `BACKLOG_TARGET_SECONDS`; never more than one each     |
+| instances are predicted to be needed  | so many beside those that are busy                                          |
+| a source or a reporter is unreadable  | never fewer than there are now                                              |
+| always                                | at least what is provisioned, at most maxInstances and what is reserved     |
 
-Slots that run something are never given up: the answer has at least one slot for each invocation in flight.
+A start takes what it takes from the warm pool and as long as this function's init phase was measured to take: a hundred
+calls of 0.1 s wait for a busy instance rather than for a hundred new ones that import for ten seconds each.
 """
 
 from dataclasses import dataclass
 from math import ceil
 
 from funclet.core.demand import Demand
+from funclet.core.keep_alive import IdleHistory
 from funclet.core.revision import Revision
 
 BACKLOG_TARGET_SECONDS = 10.0
 COLD_START_SECONDS = 0.1
-"""What a cold start from the warm pool may take (issue: 100 ms at the median)."""
+"""What a cold start from the warm pool may take, without the function's init phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,16 @@ def policy_of(revision: Revision) -> Policy:
     )
 
 
-def decide(policy: Policy, demand: Demand, current: int) -> ScaleDecision:
-    """How many instances there should be, `current` of them being there or on their way."""
+def decide(policy: Policy, demand: Demand, current: int, predicted: int = 0) -> ScaleDecision:
+    """How many instances there should be, `current` of them being there or on their way.
+
+    `predicted` is how many that nobody uses now are likely to be needed in a moment; who waits takes those first.
+    """
     wanted = ceil(_wanted_slots(policy, demand) / policy.concurrency)
     reason = "Demand" if wanted else "NoDemand"
+    foreseen = ceil(demand.in_flight / policy.concurrency) + predicted
+    if foreseen > wanted:
+        wanted, reason = foreseen, "Predicted"
     if demand.backlog is None or not demand.certain:
         wanted, reason = max(wanted, current), "DemandUnknown"
     if wanted < policy.floor:
@@ -87,28 +97,32 @@ def decide(policy: Policy, demand: Demand, current: int) -> ScaleDecision:
     return ScaleDecision(wanted, reason)
 
 
-def plan_scale_in(policy: Policy, decision: ScaleDecision, current: int, idle: list[Idle]) -> list[str]:
-    """Which instances to drain: those idle for long enough, the longest idle first, never below what is desired."""
+def plan_scale_in(
+    policy: Policy, decision: ScaleDecision, current: int, idle: list[Idle], keep_alive: IdleHistory
+) -> list[str]:
+    """Which instances to drain: those idle for long enough, the longest idle first, never below what is desired.
+
+    The one that was used last is used first, so it is kept as the one of the level after those that are busy.
+    """
     surplus = max(0, current - max(decision.desired, policy.floor))
-    overdue = [one for one in idle if one.seconds > 0 and one.seconds >= policy.idle_timeout_seconds]
-    overdue.sort(key=lambda one: (-one.seconds, one.name))
-    return [one.name for one in overdue[:surplus]]
+    unused = sorted((one for one in idle if one.seconds > 0), key=lambda one: (one.seconds, one.name))
+    levels = enumerate(unused, len(idle) - len(unused) + 1)
+    overdue = [one.name for level, one in levels if one.seconds >= keep_alive.plan(level).keep_seconds]
+    return overdue[: -surplus - 1 : -1]
 
 
 def _wanted_slots(policy: Policy, demand: Demand) -> int:
-    waiting = _slots_within(policy.cold_start_seconds, demand.queued, demand)
-    backlog = _slots_within(BACKLOG_TARGET_SECONDS, demand.backlog or 0, demand)
-    return max(waiting, backlog)
+    """Slots for all that runs and waits. Those that run something are never given up.
 
-
-def _slots_within(target_seconds: float, waiting: int, demand: Demand) -> int:
-    """Slots that end what runs and what waits within the target.
-
-    A hundred waiting calls of 2 ms are 0.2 s of work: 2 slots for a target of 0.1 s. Ten of 1 s are 10 s of work,
-    which would be 100 slots: no call can use more than one, so it is 10.
+    A hundred waiting calls of 2 ms are 0.2 s of work: 2 slots for a start of 0.1 s. Ten of 1 s would be 100 slots: no
+    call can use more than one, so it is 10. If 30 calls of 0.1 s arrive each second, 3 slots are busy with those.
     """
-    total = demand.in_flight + waiting
-    if demand.service_seconds is None or total == 0:
+    backlog = demand.backlog or 0
+    total = demand.in_flight + demand.queued + backlog
+    if demand.service_seconds is None or total == demand.in_flight:
         return total
-    enough = max(1, ceil(total * demand.service_seconds / target_seconds))
-    return min(total, max(enough, demand.in_flight))
+    steady = demand.arrivals_per_second * demand.service_seconds
+    start_seconds = policy.cold_start_seconds + (demand.init_seconds or 0.0)
+    queue = demand.queued * demand.service_seconds / start_seconds
+    drain = backlog * demand.service_seconds / BACKLOG_TARGET_SECONDS
+    return min(total, max(1, ceil(steady + queue + drain), demand.in_flight))

@@ -34,6 +34,11 @@ SlotName = tuple[str, int]
 """Name of the instance, and the slot's index."""
 
 
+def moving_average(old: float | None, new: float) -> float:
+    """What is remembered of a measure once it has been taken again."""
+    return new if old is None else old + SERVICE_WEIGHT * (new - old)
+
+
 class Instance:
     """One instance as this gateway uses it."""
 
@@ -91,7 +96,9 @@ class FunctionPool(Generic[W]):
         self.in_flight = 0
         self.elsewhere: dict[SlotName, str] = {}
         """Slots that another gateway still uses, with that gateway's id."""
+        self.arrivals = 0
         self.service_ms: float | None = None
+        self.init_ms: float | None = None
         self.drained: list[str] = []
         """Names for the next report; the shell empties it."""
         self._free: list[Slot] = []
@@ -101,6 +108,7 @@ class FunctionPool(Generic[W]):
 
         `size`: the bytes that it holds meanwhile. `any_length` lifts the bound on the number, never that on the bytes.
         """
+        self.arrivals += 1
         reserved = self.reserved_concurrency
         if reserved is not None and self.in_flight + len(self.elsewhere) + len(self.waiting) >= reserved:
             raise Throttled("Rate Exceeded.", reason=RESERVED_LIMIT)
@@ -125,8 +133,7 @@ class FunctionPool(Generic[W]):
     def release(self, slot: Slot, now: float, service_ms: float | None = None) -> W | None:
         """An invocation has ended. Returns the waiter that runs on this slot now, if any."""
         if service_ms is not None:
-            old = self.service_ms
-            self.service_ms = service_ms if old is None else old + SERVICE_WEIGHT * (service_ms - old)
+            self.service_ms = moving_average(self.service_ms, service_ms)
         instance = slot.instance
         usable = instance.address.revision == self.revision and instance.open
         if usable and self.waiting:
@@ -135,6 +142,10 @@ class FunctionPool(Generic[W]):
         if usable:
             self._free.append(slot)
         return None
+
+    def note_init(self, init_ms: float) -> None:
+        """An instance has been through its init phase."""
+        self.init_ms = moving_average(self.init_ms, init_ms)
 
     def forget(self, waiter: W) -> bool:
         """The caller went away or gave up waiting. False: it was not waiting."""
@@ -279,7 +290,12 @@ class FunctionPool(Generic[W]):
             for name, instance in self.instances.items()
         }
         return FunctionDemand(
-            queued=len(self.waiting), in_flight=self.in_flight, service_ms=self.service_ms, instances=uses
+            queued=len(self.waiting),
+            in_flight=self.in_flight,
+            service_ms=self.service_ms,
+            arrivals=self.arrivals,
+            init_ms=self.init_ms,
+            instances=uses,
         )
 
     def _usable(self, instance: Instance) -> bool:

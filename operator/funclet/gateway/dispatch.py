@@ -141,6 +141,7 @@ class Dispatcher:
         meter = call.served.meter
         meter.count_run(duration_us, billed, memory_mib, failed=answer.error is not None)
         if answer.init_us is not None:
+            call.served.pool.note_init(answer.init_us / 1000)
             meter.cold_starts += 1
             COLD_START_SECONDS.labels("queue").observe(queue_seconds)
             COLD_START_SECONDS.labels("init").observe(answer.init_us / 1_000_000)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from funclet.core.demand import UNKNOWN_AFTER_SECONDS, Demand, DemandBook
 from funclet.core.instances import SERVING_SOON, Instance, State, find_stuck
+from funclet.core.keep_alive import FixedKeepAlive
 from funclet.core.messages import DemandReport
 from funclet.core.pace import Pace
 from funclet.core.pool import pool_of
@@ -227,7 +228,7 @@ class Reconciler:
             for one in current
             if one.state is not State.SPECIALISING
         ]
-        for name in plan_scale_in(policy, decision, len(current), idle):
+        for name in plan_scale_in(policy, decision, len(current), idle, FixedKeepAlive(policy.idle_timeout_seconds)):
             self._fleet.retire(self._fleet.register.by_name[name], "Idle")
 
     def _tell_if_stuck(self, revision: Revision, current: list[Instance]) -> None:
