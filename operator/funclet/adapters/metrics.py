@@ -64,7 +64,7 @@ DESTINATION_RECORDS = Counter(
     "Records and dead letters for destinations.",
     ["namespace", "function", "destination", "outcome"],
 )
-"""destination: onSuccess, onFailure or deadLetter; outcome: delivered, postponed or dropped."""
+"""destination: onSuccess, onFailure or deadLetter; outcome: delivered, failed (it is tried again) or dropped."""
 
 
 _BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
@@ -231,7 +231,13 @@ def forget_function(key: str) -> None:
     """Remove all series of `namespace/name`."""
     INVOCATIONS.forget(key)
     namespace, _, name = key.partition("/")
-    for metric in (INSTANCES, ASYNC_EVENTS, DESTINATION_RECORDS):
+    INSTANCES.remove_by_labels({"namespace": namespace, "function": name})
+
+
+def forget_events(key: str) -> None:
+    """Remove what the events role has counted of the asynchronous invocations of `namespace/name`."""
+    namespace, _, name = key.partition("/")
+    for metric in (ASYNC_EVENTS, DESTINATION_RECORDS):
         metric.remove_by_labels({"namespace": namespace, "function": name})
 
 

@@ -37,9 +37,11 @@ class SqsSender:
             message["MessageGroupId"] = "funclet"
             message["MessageDeduplicationId"] = attributes.get("RequestID", "")
         try:
-            self._client(queue_url).send_message(**message)
+            answer = self._client(queue_url).send_message(**message)
         except (BotoCoreError, ClientError, ValueError) as error:
             raise Unavailable(f"{queue_url} did not take the message: {error}", reason="DestinationRefused") from error
+        if not answer.get("MessageId"):  # a server that is no SQS at all may answer 200 too
+            raise Unavailable(f"{queue_url} did not answer as SQS does", reason="DestinationRefused")
 
     def _client(self, queue_url: str) -> Any:
         url = urlsplit(queue_url)

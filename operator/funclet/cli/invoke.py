@@ -7,9 +7,8 @@ import sys
 import click
 import httpx
 
+from funclet.cli.result import ENDPOINT, function_url, show_result
 from funclet.core.cost import invocation_cost_usd
-
-ENDPOINT = "http://127.0.0.1:8080"
 
 
 @click.command()
@@ -19,20 +18,32 @@ ENDPOINT = "http://127.0.0.1:8080"
 )
 @click.option("--endpoint", envvar="FUNCLET_ENDPOINT", default=ENDPOINT, show_default=True, help="The gateway's URL.")
 @click.option("--namespace", "-n", default=None, help="The function's namespace.")
-def invoke(name: str, payload: str, endpoint: str, namespace: str | None) -> None:
+@click.option("--async", "asynchronous", is_flag=True, help="Only have it accepted; prints the request id.")
+@click.option("--wait", default=0.0, help="With --async: wait so many seconds for the result, and show it.")
+def invoke(name: str, payload: str, endpoint: str, namespace: str | None, asynchronous: bool, wait: float) -> None:
     """Invoke the function NAME and show its answer, duration, cost and log."""
     event = read_payload(payload)
-    prefix = f"/namespaces/{namespace}" if namespace else ""
-    url = f"{endpoint.rstrip('/')}{prefix}/2015-03-31/functions/{name}/invocations"
+    url = function_url(endpoint, namespace, name)
+    headers = {"x-amz-invocation-type": "Event"} if asynchronous else {"x-amz-log-type": "Tail"}
     try:
-        response = httpx.post(url, content=event, headers={"x-amz-log-type": "Tail"}, timeout=920)
+        response = httpx.post(url, content=event, headers=headers, timeout=920)
     except httpx.TransportError as error:
         raise click.ClickException(
             f"no answer from {endpoint}: {error}. Is `funclet local` running, or is --endpoint the gateway's URL?"
         ) from error
+    if asynchronous and not response.is_error:
+        accepted(url, response.headers["x-amzn-requestid"], wait)
+        return
     show(response)
     if response.is_error or "x-amz-function-error" in response.headers:
         sys.exit(1)
+
+
+def accepted(url: str, request_id: str, wait_seconds: float) -> None:
+    """The request id, and with `wait_seconds` what became of it."""
+    click.echo(request_id, err=wait_seconds > 0)
+    if wait_seconds > 0:
+        show_result(f"{url}/{request_id}", wait_seconds)
 
 
 def read_payload(payload: str) -> bytes:

@@ -1,9 +1,10 @@
-"""The command line: `funclet local` runs functions without a cluster, `funclet invoke` calls one,
-`funclet simulate` tries scaling policies on a trace."""
+"""The command line: `funclet local` runs functions without a cluster, `funclet invoke` calls one, and more."""
 
 import click
 
+from funclet.cli.dlq import dlq
 from funclet.cli.invoke import invoke
+from funclet.cli.result import result
 from funclet.cli.run_local import local
 from funclet.cli.simulate import simulate_command
 
@@ -16,4 +17,6 @@ def main() -> None:
 
 main.add_command(local)
 main.add_command(invoke)
+main.add_command(result)
+main.add_command(dlq)
 main.add_command(simulate_command, "simulate")

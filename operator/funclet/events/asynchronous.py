@@ -19,6 +19,7 @@ from funclet.adapters.event_streams import (
     purge_abandoned,
 )
 from funclet.adapters.gateway_client import GatewayClient
+from funclet.adapters.metrics import forget_events
 from funclet.core.asynchronous import LONGEST_AGE_SECONDS
 from funclet.core.backoff import RECONNECTION
 from funclet.core.revision import Revision
@@ -150,6 +151,7 @@ class AsynchronousInvocations:
 
     def _change(self, key: str, revision: Revision | None) -> None:
         if revision is None:
+            forget_events(key)
             if key in self._workers:
                 self._waiting.add(key)
                 self._retire(key)
