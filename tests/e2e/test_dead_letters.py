@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.conftest import Deployer
 from tests.e2e.test_asynchronous import send, wait_for
@@ -24,7 +25,7 @@ def dlq(world: World, *arguments: str, fails: bool = False) -> str:
 
 
 def test_an_event_that_was_given_up_is_redriven_once_its_function_is_mended(world: World, deploy: Deployer) -> None:
-    once = {"eventInvokeConfig": {"maximumRetryAttempts": 0}}
+    once: dict[str, Any] = {"eventInvokeConfig": {"maximumRetryAttempts": 0}}
     function = deploy.function(PICKY.format(least=2), **once)
     here = ("-n", world.namespace)
     ids = [send(world, function, {"n": n}) for n in range(2)]
