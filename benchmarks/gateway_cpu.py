@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.figure import Budget, Figure, Peer
 from benchmarks.peers import haproxy, reverse_proxy
-from benchmarks.processes import Child, python_server
+from benchmarks.processes import Child, loopback_gateway, python_server
 from benchmarks.report import beside_text, value_text
 from benchmarks.warm_path import cpu_us_per_call
 
@@ -25,8 +25,8 @@ def measure(calls: int = CALLS) -> Figure:
     def cpu_us(child: Child) -> float:
         return cpu_us_per_call(lambda: child.cpu_seconds, child.port, calls, CALLERS)
 
-    with python_server("slots", CALLERS) as slots:
-        with python_server("gateway", "t", *slots.ports) as child:
+    with python_server("slots", CALLERS, 0) as slots:
+        with loopback_gateway("t", slots.ports) as child:
             own = cpu_us(child)
         with reverse_proxy(slots.ports) as child:
             go = cpu_us(child)

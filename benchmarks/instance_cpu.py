@@ -76,7 +76,7 @@ def measure_framework() -> float:
 
 def measure_runtime_client() -> float:
     """The runtime client's process."""
-    with running(sys.executable, "-m", "benchmarks.servers", "runtime_api") as api:
+    with running(sys.executable, "-m", "benchmarks.servers", "runtime_api", 1000) as api:
         assert api.stdout is not None
         with runtime_interface_client(int(api.stdout.readline())) as child:
             thousands_done(api, 2)

@@ -79,6 +79,11 @@ def python_server(name: str, *arguments: object) -> contextlib.AbstractContextMa
     return printing_ports(sys.executable, "-m", "benchmarks.servers", name, *arguments)
 
 
+def loopback_gateway(token: str, slots: Sequence[int]) -> contextlib.AbstractContextManager[Child]:
+    """The gateway in front of one function `hello` with these slots."""
+    return python_server("gateway", token, *(f"hello={port}" for port in slots))
+
+
 def answers(port: int) -> bool:
     """Whether an HTTP server answers there, whatever it says."""
     try:

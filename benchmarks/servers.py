@@ -1,9 +1,9 @@
 """The servers of the benchmarks on loopback, each a process: python -m benchmarks.servers NAME …
 
-    slots COUNT              instances' slots that answer at once
+    slots COUNT MS           instances' slots, whose answer takes so many milliseconds
     bare PORT…               the least that a proxy in Python does
-    gateway TOKEN PORT…      Funclet's gateway, with one function whose instances have these slots
-    runtime_api              AWS's Runtime API, which has an invocation ready at once, always
+    gateway TOKEN NAME=PORT… Funclet's gateway, with functions of these names that have a slot at each port
+    runtime_api EVERY        AWS's Runtime API, always with an invocation ready; tells of each EVERY-th response
 
 Each prints its ports.
 """
@@ -11,12 +11,15 @@ Each prints its ports.
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 import uvloop
 
 from benchmarks.warm_path import Incoming
+
+if TYPE_CHECKING:
+    from funclet.core.messages import InstanceAddress
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\nx-funclet-duration-us: 41\r\n"
@@ -34,14 +37,20 @@ NEXT = (
 
 
 class Slot(Incoming):
-    """Answers each request at once."""
+    """Answers each request, at once or after a while."""
+
+    seconds = 0.0
 
     def received(self, message: bytes) -> None:
-        self.transport.write(ANSWER)
+        if self.seconds:
+            asyncio.get_running_loop().call_later(self.seconds, self.transport.write, ANSWER)
+        else:
+            self.transport.write(ANSWER)
 
 
-async def serve_slots(count: str) -> None:
+async def serve_slots(count: str, milliseconds: str) -> None:
     """The instances' process."""
+    Slot.seconds = int(milliseconds) / 1000
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(Slot, "127.0.0.1", 0) for _ in range(int(count))]
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
@@ -118,21 +127,16 @@ async def serve_gateway(token: str, *slots: str) -> None:
     from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
 
     from funclet.adapters.scaler_client import ScalerClient
-    from funclet.core.messages import InstanceAddress
     from funclet.gateway.main import settle_garbage
     from funclet.gateway.role import Gateway
     from funclet.gateway.settings import GatewaySettings
 
-    scaler = Scaler()
+    scaler, catalog = Scaler(), Catalog()
     await scaler.start()
-    scaler.instances += [
-        InstanceAddress(
-            name=f"i{port}", function="default/hello", revision="r1", host="127.0.0.1", slots=[int(port)], token=token
-        )
-        for port in slots
-    ]
-    catalog = Catalog()
-    catalog.put(make_revision())
+    for slot in slots:
+        function, _, port = slot.partition("=")
+        scaler.instances.append(instance_address(function, int(port), token))
+        catalog.put(make_revision(function))
     url = f"http://127.0.0.1:{scaler.port}"
     settings = GatewaySettings(internal_token="internal", scaler_url=url, port=0, host="127.0.0.1")
     gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"))
@@ -143,13 +147,23 @@ async def serve_gateway(token: str, *slots: str) -> None:
     await asyncio.Event().wait()
 
 
+def instance_address(function: str, port: int, token: str) -> "InstanceAddress":
+    """One instance with one slot."""
+    from funclet.core.messages import InstanceAddress
+
+    return InstanceAddress(
+        name=f"i{port}", function=f"default/{function}", revision="r1", host="127.0.0.1", slots=[port], token=token
+    )
+
+
 class RuntimeApi(Incoming):
-    """`next` and `response`; prints a line with each 1,000th response.
+    """`next` and `response`; prints a line with each so many responses.
 
     https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
     """
 
     count = 0
+    every = 1
 
     def received(self, message: bytes) -> None:
         if message.startswith(b"GET /2018-06-01/runtime/invocation/next "):
@@ -157,14 +171,15 @@ class RuntimeApi(Incoming):
         elif message.startswith(b"POST /2018-06-01/runtime/invocation/") and b"Hello, World" in message:
             self.transport.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
             RuntimeApi.count += 1
-            if RuntimeApi.count % 1000 == 0:
+            if RuntimeApi.count % RuntimeApi.every == 0:
                 print(RuntimeApi.count, flush=True)
         else:
             sys.exit(f"not expected: {message!r}")
 
 
-async def serve_runtime_api() -> None:
+async def serve_runtime_api(every: str) -> None:
     """The Runtime API's process."""
+    RuntimeApi.every = int(every)
     server = await asyncio.get_running_loop().create_server(RuntimeApi, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()

@@ -1,11 +1,41 @@
 """All benchmarks, in the order in which they run: first what needs no cluster."""
 
-from benchmarks import gateway_cpu, instance_cpu
+from benchmarks import (
+    added_latency,
+    burst,
+    cold_start_100_functions,
+    cold_start_empty_pool,
+    cold_start_pool,
+    gateway_cpu,
+    idle_10000,
+    idle_instance,
+    instance_cpu,
+    one_slot,
+    overload,
+    queue_10000,
+    warm_rps,
+)
 from benchmarks.figure import Benchmark
 
 SUITE = (
     Benchmark(instance_cpu.measure, ("instance_cpu_us",)),
     Benchmark(gateway_cpu.measure, ("gateway_cpu_us",)),
+    Benchmark(warm_rps.measure, ("warm_rps_per_core",)),
+    Benchmark(added_latency.measure, ("added_latency_p50_ms", "added_latency_p99_ms")),
+    Benchmark(overload.measure, ("overload_goodput_ratio", "overload_memory_mib")),
+    Benchmark(idle_instance.measure, ("idle_instance_mib",), needs_cluster=True),
+    Benchmark(cold_start_pool.measure, ("cold_start_pool_p50_ms", "cold_start_pool_p95_ms"), True, 240),
+    Benchmark(cold_start_100_functions.measure, ("cold_start_100_functions_p95_s",), True, 240),
+    Benchmark(cold_start_empty_pool.measure, ("cold_start_empty_pool_vs_bare_pod",), True),
+    Benchmark(burst.measure, ("burst_beyond_pool", "burst_pool_share_ms"), True, 240),
+    Benchmark(one_slot.measure, ("one_at_a_time_vs_16_slots",), True),
+    Benchmark(queue_10000.measure, ("queue_10000_first_instance_ms",), True),
+    Benchmark(
+        idle_10000.measure,
+        ("idle_10000_functions_cores", "idle_10000_functions_mib", "idle_10000_functions_api_writes"),
+        needs_cluster=True,
+        limit_seconds=360,
+    ),
 )
 
 

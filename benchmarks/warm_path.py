@@ -69,7 +69,7 @@ class Caller(Incoming):
 
     def received(self, message: bytes) -> None:
         self._waited.append(time.perf_counter() - self._sent_at)
-        if not message.startswith(b"HTTP/1.1 200"):
+        if not message.startswith(b"HTTP/1.1 200") or b"X-Amz-Function-Error" in message:
             self._end_with(RuntimeError(f"answered {message[:300]!r}"))
             return
         self._left -= 1
@@ -91,6 +91,22 @@ class Caller(Incoming):
         self.transport.close()
 
 
+class OnDemand(Caller):
+    """Sends its one request when it is told to."""
+
+    def __init__(self, request: bytes, done: "asyncio.Future[None]") -> None:
+        self.waited: list[float] = []
+        self.done = done
+        super().__init__(request, 1, self.waited, done)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        Incoming.connection_made(self, transport)
+
+    def send(self) -> None:
+        """Now."""
+        self._send()
+
+
 async def call(port: int, calls: int, callers: int, request: bytes = REQUEST, host: str = "127.0.0.1") -> list[float]:
     """So many calls by so many callers, each one after the other; what each call waited, in seconds."""
     loop = asyncio.get_running_loop()
@@ -101,6 +117,19 @@ async def call(port: int, calls: int, callers: int, request: bytes = REQUEST, ho
         await loop.create_connection(make, host, port)
     await asyncio.gather(*done)
     return waited
+
+
+async def call_each(host: str, port: int, requests: Sequence[bytes]) -> list[float]:
+    """All of these at once, each on a connection that is open already; what each waited for its answer, in seconds."""
+    loop = asyncio.get_running_loop()
+    callers: list[OnDemand] = []
+    for request in requests:
+        _, caller = await loop.create_connection(functools.partial(OnDemand, request, loop.create_future()), host, port)
+        callers.append(caller)
+    for caller in callers:
+        caller.send()
+    await asyncio.gather(*(caller.done for caller in callers))
+    return [caller.waited[0] for caller in callers]
 
 
 def drive(port: int, calls: int, callers: int, request: bytes = REQUEST, host: str = "127.0.0.1") -> list[float]:
