@@ -18,7 +18,7 @@ from benchmarks.warm_path import WARM_UP_CALLS, drive, percentile
 SLOTS = 16
 ROUNDS = 8
 CALLS_A_ROUND = 1000
-SHARES = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9)
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 SECONDS_A_SHARE = 2.0
 PAYLOAD = b'{"name": "World"}'
 
