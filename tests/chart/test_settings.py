@@ -79,3 +79,12 @@ def test_values_reach_their_settings(render: Render) -> None:
     assert settings.async_retry_seconds == (0.5, 2)
     assert settings.async_result_seconds == 7200000
     assert settings.dead_letter_seconds == 60
+
+
+def test_the_usage_journal_is_on_a_volume_that_outlives_the_container(render: Render) -> None:
+    objects = render()
+    assert environment(objects, "gateway")["FUNCLET_USAGE_JOURNAL"].startswith("/tmp/")
+    deployment = next(o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"] == "funclet-gateway")
+    spec = deployment["spec"]["template"]["spec"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in spec["containers"][0]["volumeMounts"]
+    assert {"name", "emptyDir"} in [volume.keys() for volume in spec["volumes"]]

@@ -22,6 +22,7 @@ from nats.js.api import RePublish, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from funclet.adapters.jetstream import unavailable_when_unreachable
+from funclet.adapters.usage_ledger import ledger_stream
 from funclet.core.asynchronous import Event, Finish
 from funclet.core.invocation_record import dead_letter_attributes
 
@@ -99,7 +100,7 @@ def _configs(policy: StreamPolicy) -> list[StreamConfig]:
         num_replicas=policy.replicas,
         max_age=policy.dead_letter_seconds,
     )
-    return [events, results, dead_letters]
+    return [events, results, dead_letters, ledger_stream(policy.replicas)]
 
 
 def event_headers(event: Event) -> dict[str, str]:

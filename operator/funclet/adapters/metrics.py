@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from funclet.adapters.usage_journal import UsageEntry
 from funclet.core.billing import gb_seconds
 
 OUTCOMES = ("ok", "error", "throttled", "unavailable")
@@ -70,10 +71,14 @@ DESTINATION_RECORDS = Counter(
 _BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
 
 
+OpenUsage = Callable[[str], UsageEntry | None]
+
+
 class FunctionMeter:
     """The numbers of one function. Plain attributes, so that counting costs nothing; one writer, the gateway's loop."""
 
     __slots__ = (
+        "_open_usage",
         "accepted",
         "billed_ms",
         "cold_starts",
@@ -81,6 +86,7 @@ class FunctionMeter:
         "duration_us",
         "error",
         "in_flight",
+        "key",
         "labels",
         "mib_ms",
         "not_accepted",
@@ -91,11 +97,14 @@ class FunctionMeter:
         "throttled",
         "throttles",
         "unavailable",
+        "usage",
     )
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, open_usage: "OpenUsage") -> None:
         namespace, _, name = key.partition("/")
+        self.key = key
         self.labels = [namespace, name]
+        self._open_usage = open_usage
         self.ok = self.error = self.throttled = self.unavailable = 0
         self.billed_ms = self.cold_starts = self.duration_us = 0
         self.accepted = self.not_accepted = 0
@@ -103,12 +112,19 @@ class FunctionMeter:
         self.mib_ms = 0
         """Memory size times billed duration: as a whole number, so that no sum is ever rounded."""
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
+        self.usage: UsageEntry | None = None
+        """The same for the ledger, from the first run on; without a journal there is none."""
         self.throttles: dict[str, int] = {}
         self.queue_depth: Callable[[], int] = int
         self.in_flight: Callable[[], int] = int
 
     def count_run(self, duration_us: int, billed_ms: int, memory_mib: int, *, failed: bool) -> None:
         """Count one run of the handler."""
+        usage = self.usage
+        if usage is None:
+            usage = self.usage = self._open_usage(self.key)
+        if usage is not None:
+            usage.count(billed_ms, memory_mib * billed_ms, failed=failed)
         if failed:
             self.error += 1
         else:
@@ -129,14 +145,24 @@ class InvocationMeters(Collector):
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._meters: dict[str, FunctionMeter] = {}
+        self._entry_of: OpenUsage | None = None
         if registry is not None:
             registry.register(self)
 
     def of(self, key: str) -> FunctionMeter:
         """The meter of `namespace/name`; begun at zero when it is new."""
         if key not in self._meters:
-            self._meters[key] = FunctionMeter(key)
+            self._meters[key] = FunctionMeter(key, self._open_usage)
         return self._meters[key]
+
+    def keep_usage_in(self, entry_of: OpenUsage | None) -> None:
+        """Count the usage of all functions in such entries too, from now on; None: no longer."""
+        self._entry_of = entry_of
+        for meter in self._meters.values():
+            meter.usage = None
+
+    def _open_usage(self, key: str) -> UsageEntry | None:
+        return None if self._entry_of is None else self._entry_of(key)
 
     def forget(self, key: str) -> None:
         """Remove the series of a deleted function."""

@@ -7,6 +7,7 @@ from funclet.cli.invoke import invoke
 from funclet.cli.result import result
 from funclet.cli.run_local import local
 from funclet.cli.simulate import simulate_command
+from funclet.cli.usage import usage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,3 +21,4 @@ main.add_command(invoke)
 main.add_command(result)
 main.add_command(dlq)
 main.add_command(simulate_command, "simulate")
+main.add_command(usage)

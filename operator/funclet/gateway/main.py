@@ -13,9 +13,12 @@ from funclet.adapters.catalog import Catalog
 from funclet.adapters.event_log import EventLog
 from funclet.adapters.health import HealthServer, registry_text
 from funclet.adapters.kube import KubeResources
+from funclet.adapters.metrics import INVOCATIONS
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.usage_journal import UsageJournal
 from funclet.gateway.role import Gateway
 from funclet.gateway.settings import GatewaySettings
+from funclet.gateway.usage import UsageReporter
 
 
 def settle_garbage() -> None:
@@ -40,15 +43,18 @@ async def run(settings: GatewaySettings) -> None:
     scaler = ScalerClient(settings.scaler_url, settings.internal_token, socket.gethostname())
     event_log = EventLog(settings.nats_url) if settings.nats_url else None
     gateway = Gateway(settings, catalog, scaler, event_log)
+    usage = UsageReporter(INVOCATIONS, UsageJournal(settings.usage_journal), settings.nats_url)
     health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready)
     await health.start()
     following = asyncio.create_task(catalog.run())
     await catalog.synced()
+    await usage.start()
     await gateway.start()
     settle_garbage()
     end = asyncio.create_task(stopped.wait())
     await asyncio.wait((following, end), return_when=asyncio.FIRST_COMPLETED)
     await gateway.stop()
+    await usage.stop()
     await health.stop()
     if following.done():
         following.result()

@@ -1,5 +1,7 @@
 """The gateway's settings."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from funclet.adapters.settings import RoleSettings
@@ -14,6 +16,9 @@ class GatewaySettings(RoleSettings):
     """Base URL of the scaler. Required."""
     nats_url: str | None = None
     """Where JetStream is, for asynchronous invocations. None: they are refused with 503."""
+    usage_journal: Path | None = None
+    """A file that outlives the process, for what was counted and not yet told to the usage ledger; beside another
+    process this name and .1 is taken. None: memory."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Callers' port; 0 takes a free one."""
     host: str = "0.0.0.0"

@@ -20,15 +20,18 @@ from funclet.adapters.files import FileResources
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.health import HealthServer
 from funclet.adapters.instances.processes import ProcessBackend
+from funclet.adapters.metrics import INVOCATIONS
 from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.usage_journal import UsageJournal
 from funclet.control.reconciler import Reconciler
 from funclet.core.asynchronous import RETRY_SECONDS
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
 from funclet.gateway.role import Gateway
 from funclet.gateway.settings import GatewaySettings
+from funclet.gateway.usage import UsageReporter
 from funclet.local.report import Report
 from funclet.local.streams import StreamKeeper
 from funclet.scaler.role import Scaler
@@ -112,6 +115,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
         host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url, nats_url=nats_url
     )
     gateway = Gateway(gateway_settings, catalog, gateway_feed, EventLog(nats_url))
+    usage = UsageReporter(INVOCATIONS, UsageJournal(folder / "usage"), nats_url)
+    await _start(house, usage.start, usage.stop)
     await _start(house, gateway.start, gateway.stop)
 
     url = f"http://{HOST}:{gateway.port}"
