@@ -1,5 +1,6 @@
 """kill -9 of each role, and what architecture.md promises its users meanwhile and afterwards."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ def handler(event, context):
 """
 )
 MESSAGES = 200
+SCALER_KILLS = int(os.environ.get("FUNCLET_SCALER_KILLS", "3"))
+SECONDS_BETWEEN_KILLS = 10
 
 
 def kill(world: ClusterWorld, role: str) -> None:
@@ -54,8 +57,14 @@ class Steady(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_event.is_set():
-            self.statuses.append(self._world.post(self._function).status_code)
+            self.statuses.append(self._call())
             time.sleep(0.01)
+
+    def _call(self) -> int:
+        try:
+            return self._world.post(self._function).status_code
+        except httpx.HTTPError:
+            return 0
 
     def __enter__(self) -> "Steady":
         self.start()
@@ -87,6 +96,23 @@ def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: D
         wait_for(world, "scaler")
     assert set(steady.statuses) == {200}
     assert world.instances(function) == 1
+    assert world.invoke(function).payload == instance
+
+
+def test_a_scaler_that_dies_every_ten_seconds_fails_no_warm_call(world: ClusterWorld, deploy: Deployer) -> None:
+    source = "import uuid\nname = str(uuid.uuid4())\ndef handler(event, context): return name"
+    function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
+    instance = world.invoke(function).payload
+    others = [deploy.function(source, scaling={"idleTimeoutSeconds": 120}) for _ in range(SCALER_KILLS)]
+    with Steady(world, function) as steady:
+        for other in others:
+            killed_at = time.monotonic()
+            kill(world, "scaler")
+            assert world.invoke(other).status == 200
+            time.sleep(max(0.0, killed_at + SECONDS_BETWEEN_KILLS - time.monotonic()))
+    assert set(steady.statuses) == {200}
+    wait_for(world, "scaler")
+    assert [world.instances(name) for name in (function, *others)] == [1] * (1 + SCALER_KILLS)
     assert world.invoke(function).payload == instance
 
 

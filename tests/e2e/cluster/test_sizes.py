@@ -1,0 +1,147 @@
+"""What a function is promised it gets: from the warm pool, from a pod of its own, or it is told why not."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from tests.e2e.conftest import Deployer
+from tests.e2e.worlds import ClusterWorld, eventually
+
+TELL = """
+import os
+from pathlib import Path
+
+OF_THIS_CALL = ("_X_AMZN_TRACE_ID", "AWS_LAMBDA_LOG_STREAM_NAME")
+
+def read(*paths):
+    return next((int(path.read_text()) for path in map(Path, paths) if path.exists()), None)
+
+def handler(event, context):
+    return {
+        "memory": read("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        "cpu": read("/sys/fs/cgroup/cpu.weight", "/sys/fs/cgroup/cpu/cpu.shares"),
+        "promised": int(context.memory_limit_in_mb),
+        "environment": {name: value for name, value in os.environ.items() if name not in OF_THIS_CALL},
+        "host": os.uname().nodename,
+        "user": os.getuid(),
+        "files": sorted(os.listdir("/var/task")),
+    }
+"""
+MIB = 1024 * 1024
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "words"}, "stringData": {"word": "secret word"}}
+SPEC: dict[str, Any] = {
+    "memorySize": 512,
+    "environment": {"variables": {"PLAIN": "plain word"}, "secrets": {"WORD": {"name": "words", "key": "word"}}},
+    "scaling": {"idleTimeoutSeconds": 30},
+}
+OWN_POD = {"nodeSelector": {"kubernetes.io/os": "linux"}}
+"""A generic instance has no node selector, so this function gets a pod of its own."""
+
+LARGE_MIB, ROOM_MIB = 6144, 3072
+
+
+def told_by(world: ClusterWorld, function: str) -> dict[str, Any]:
+    """What the function says once its size is in force, without what is different in any two instances."""
+
+    def ask() -> dict[str, Any]:
+        told: dict[str, Any] = world.invoke(function).payload
+        assert told["memory"] == 512 * MIB, told["memory"]
+        return told
+
+    told = eventually(ask)
+    text = json.dumps(told).replace(told["host"], "HOST").replace(function, "FUNCTION")
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def test_the_pool_gives_what_a_pod_of_its_own_gives(world: ClusterWorld, deploy: Deployer) -> None:
+    world.apply(yaml.safe_dump(SECRET))
+    pooled = deploy.function(TELL, **SPEC)
+    generic = eventually(
+        lambda: {
+            pod["metadata"]["name"]
+            for pod in world.objects("pods", world.namespace, "funclet.dev/state=generic,!funclet.dev/function")
+            if pod["status"]["phase"] == "Running"
+        }
+    )
+    assert world.invoke(pooled).payload["host"] in generic
+    own = deploy.function(TELL, **SPEC, pod=OWN_POD)
+    from_pool, from_own = told_by(world, pooled), told_by(world, own)
+    assert from_pool == from_own
+    assert from_own["environment"]["PLAIN"] == "plain word"
+    assert from_own["environment"]["WORD"] == "secret word"
+    resources = {
+        json.dumps(pod["spec"]["containers"][0]["resources"], sort_keys=True)
+        for function in (pooled, own)
+        for pod in world.objects("pods", world.namespace, f"funclet.dev/function={function}")
+    }
+    assert len(resources) == 1, resources
+
+
+def mebibytes(quantity: str) -> float:
+    units = {"Ki": 1 / 1024, "Mi": 1, "Gi": 1024, "M": 1e6 / MIB, "k": 1e3 / MIB}
+    unit = next((unit for unit in units if quantity.endswith(unit)), "")
+    return float(quantity.removesuffix(unit)) * units.get(unit, 1 / MIB)
+
+
+def free_mib(world: ClusterWorld) -> float:
+    """What pods may still request on the node."""
+    [node] = json.loads(world.kubectl("get", "nodes", "-o", "json"))["items"]
+    pods = json.loads(world.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    requested = sum(
+        mebibytes(container["resources"].get("requests", {}).get("memory", "0"))
+        for pod in pods
+        if pod["status"]["phase"] in ("Pending", "Running")
+        for container in pod["spec"]["containers"]
+    )
+    return mebibytes(node["status"]["allocatable"]["memory"]) - requested
+
+
+@pytest.fixture
+def ballast(world: ClusterWorld, deploy: Deployer) -> Iterator[str]:
+    """A pod that leaves little room on the node."""
+    deploy.function(TELL)  # so that the namespace has a pool, whose image is at hand
+    [generic, *_] = eventually(lambda: world.objects("pods", world.namespace, "funclet.dev/state=generic"))
+    amount = f"{free_mib(world) - ROOM_MIB:.0f}Mi"
+    container = {
+        "name": "ballast",
+        "image": generic["spec"]["containers"][0]["image"],
+        "command": ["python3", "-c", "import signal; signal.pause()"],
+        "resources": {"requests": {"memory": amount, "cpu": "1m"}},
+    }
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    world.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ballast"}, "spec": spec}))
+    world.kubectl("wait", "-n", world.namespace, "pod/ballast", "--for=condition=Ready", "--timeout=60s")
+    yield "ballast"
+    world.kubectl("delete", "pod", "ballast", "-n", world.namespace, "--ignore-not-found")
+
+
+def sizes_in_force(world: ClusterWorld, function: str) -> list[float]:
+    """Memory limits of the function's running containers, in MiB."""
+    return [
+        mebibytes(status["resources"]["limits"]["memory"])
+        for pod in world.objects("pods", world.namespace, f"funclet.dev/function={function}")
+        for status in pod["status"].get("containerStatuses", [])
+        if "running" in status["state"]
+    ]
+
+
+def test_no_room_for_a_size_is_told_and_hurts_nobody_else(world: ClusterWorld, deploy: Deployer, ballast: str) -> None:
+    large = deploy.function(TELL, memorySize=LARGE_MIB, scaling={"idleTimeoutSeconds": 60})
+    small = deploy.function(TELL)
+
+    def is_told() -> bool:
+        answer = world.post(large)
+        assert answer.status_code == 503
+        assert "Unschedulable" in answer.text
+        assert "Insufficient memory" in answer.text
+        return True
+
+    eventually(is_told, seconds=60)
+    assert world.invoke(small).payload["promised"] == 128
+    assert sizes_in_force(world, large) == []
+    world.kubectl("delete", "pod", ballast, "-n", world.namespace)
+    eventually(lambda: world.post(large).status_code == 200, seconds=60)
+    eventually(lambda: sizes_in_force(world, large) == [LARGE_MIB])
