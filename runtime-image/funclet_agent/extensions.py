@@ -40,6 +40,8 @@ class Extension:
         """Empty until it registers."""
         self.events: frozenset[str] = frozenset()
         self._exchange: Exchange | None = None
+        self._event: bytes | None = None
+        """What it gets when it asks."""
 
     @property
     def is_waiting(self) -> bool:
@@ -49,10 +51,13 @@ class Extension:
     def wait(self, exchange: Exchange) -> None:
         """It asks for the next event."""
         self._exchange = exchange
+        if self._event is not None:
+            self.give(self._event)
 
     def give(self, event: bytes) -> None:
-        """Answer it, if it waits."""
+        """The next event: now if it waits, else when it asks."""
         exchange, self._exchange = self._exchange, None
+        self._event = event if exchange is None else None
         if exchange is not None:
             headers = b"Lambda-Extension-Event-Identifier: %s\r\n" % new_identifier().encode()
             exchange.respond(200, event, headers)

@@ -33,7 +33,7 @@ def next_event():
     return call('GET', '/event/next')[2]
 
 def say(*words):
-    print(NAME, *words)
+    os.write(1, (' '.join((NAME, *words)) + chr(10)).encode())
 """
 
 FOLLOWER = """
@@ -106,11 +106,21 @@ def test_the_next_invocation_waits_for_extensions_that_are_not_done(agent: Agent
 def test_an_extension_that_overruns_the_timeout_is_ended_with_the_runtime(agent: Agent) -> None:
     sleeper = "register('INVOKE')\nnext_event()\ntime.sleep(60)\n"
     install(agent, sleeper=sleeper, witness=FOLLOWER)
-    start(agent, timeout_seconds=1)
+    start(agent, timeout_seconds=3)
     pid = agent.invoke(1).json["pid"]
     assert agent.invoke(2).json["pid"] != pid
     reasons = [event["shutdownReason"] for event in said(agent, "witness got") if event["eventType"] == "SHUTDOWN"]
     assert reasons == ["timeout"]
+
+
+def test_an_extension_that_is_still_at_work_hears_of_the_end_when_it_asks(agent: Agent) -> None:
+    worker = FOLLOWER.replace("    say('got'", "    time.sleep(0.3)\n    say('got'")
+    install(agent, worker=worker)
+    start(agent)
+    agent.invoke(1)
+    agent.process.terminate()
+    assert agent.process.wait(5) == 0
+    assert [event["eventType"] for event in said(agent, "worker got")] == ["INVOKE", "SHUTDOWN"]
 
 
 def test_the_others_hear_that_the_runtime_has_failed(agent: Agent) -> None:
