@@ -99,6 +99,8 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"scaling": {"maxInstances": 1000}}, {"scaling": {"maxInstances": 1001}}, "or equal to 1000"),
     ("functions", {"scaling": {"concurrencyPerInstance": 100}}, {"scaling": {"concurrencyPerInstance": 101}}, "to 100"),
     ("functions", {"scaling": {"idleTimeoutSeconds": 1}}, {"scaling": {"idleTimeoutSeconds": 0}}, "or equal to 1"),
+    ("functions", {"scaling": {"idleTimeoutSeconds": 86400}}, {"scaling": {"idleTimeoutSeconds": 86401}}, "to 86400"),
+    ("functions", {"scaling": {"keepAlive": "Adaptive"}}, {"scaling": {"keepAlive": "Clever"}}, '"Clever"'),
     (
         "functions",
         {"pod": {"tolerations": [{"key": "a", "operator": "Exists"}]}},
@@ -169,6 +171,11 @@ async def test_a_name_is_a_dns_label(api: httpx.AsyncClient, plural: str) -> Non
 async def test_defaults_are_filled_in_on_all_levels(api: httpx.AsyncClient) -> None:
     spec = (await create(api, "functions", "rules-test", {})).json()["spec"]
     assert (spec["memorySize"], spec["timeout"], spec["ephemeralStorage"]) == (128, 3, {"size": 512})
-    assert spec["scaling"] == {"concurrencyPerInstance": 1, "idleTimeoutSeconds": 60, "maxInstances": 100}
+    assert spec["scaling"] == {
+        "concurrencyPerInstance": 1,
+        "idleTimeoutSeconds": 60,
+        "keepAlive": "Fixed",
+        "maxInstances": 100,
+    }
     http = (await create(api, "triggers", "rules-test", {})).json()["spec"]["http"]
     assert http == {"path": "/hello", "methods": ["ANY"]}

@@ -145,7 +145,16 @@ class Scaling(ApiModel):
         default=60,
         ge=1,
         le=86400,
-        description="How long an instance may be idle before it is removed, in seconds.",
+        description="With keepAlive Fixed: how long an instance may be idle before it is removed, in seconds. With "
+        "Adaptive: what a cold start is worth, in seconds of one idle instance; also how long an instance is kept "
+        "until the function has a history.",
+    )
+    keep_alive: Literal["Fixed", "Adaptive"] = Field(
+        default="Fixed",
+        description="Fixed: idle instances go after idleTimeoutSeconds. Adaptive: the time follows from how long this "
+        "function's instances were idle between uses (the last 64 times, known since the scaler started), so that idle "
+        "time and cold starts together cost the least; never less than 1 second or more than 86400. If calls come on "
+        "a schedule, an instance is started just before the next one is expected.",
     )
     max_instances: int = Field(
         default=100,

@@ -112,6 +112,11 @@ class DemandBook:
                 idle = min(idle, use.idle_seconds + now - word.at)
         return idle
 
+    def uses(self, key: str, instance: str) -> int:
+        """How often the reporters have taken a free slot of an instance."""
+        found = (reporter.words[key].demand.instances.get(instance) for reporter in self._speakers(key))
+        return sum(use.uses for use in found if use is not None)
+
     @property
     def functions(self) -> Iterable[str]:
         """Functions that anybody has spoken of."""

@@ -18,6 +18,8 @@ class InstanceUse(Message):
     """Invocations in flight on it."""
     idle_seconds: float = Field(default=0, ge=0)
     """Since its last invocation ended (or since it was announced); 0 while it is busy."""
+    uses: int = Field(default=0, ge=0)
+    """How often this reporter has taken a free slot of it. More than before: it was used in between."""
 
 
 class FunctionDemand(Message):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.function import Environment, Function, PodSettings
@@ -36,6 +36,7 @@ class Revision:
     event_invoke: EventInvokeConfig = field(default_factory=EventInvokeConfig)
     dead_letter: DeadLetterConfig | None = None
     recursion_allowed: bool = False
+    keep_alive: Literal["Fixed", "Adaptive"] = "Fixed"
 
     @property
     def namespace(self) -> str:
@@ -75,6 +76,7 @@ def find_revision(function: Function) -> Revision | None:
         event_invoke=spec.event_invoke_config,
         dead_letter=spec.dead_letter_config,
         recursion_allowed=spec.recursive_loop == "Allow",
+        keep_alive=spec.scaling.keep_alive,
     )
 
 

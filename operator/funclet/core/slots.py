@@ -42,14 +42,14 @@ def moving_average(old: float | None, new: float) -> float:
 class Instance:
     """One instance as this gateway uses it."""
 
-    __slots__ = ("address", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots")
+    __slots__ = ("address", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots", "uses")
 
     def __init__(self, address: InstanceAddress, now: float) -> None:
         self.address = address
         self.slots = [Slot(self, index, port) for index, port in enumerate(address.slots)]
         self.busy = 0
         self.idle_since = now
-        self.connect_failures = 0
+        self.connect_failures = self.uses = 0
         self.draining = self.broken = self.gone = False
 
     @property
@@ -285,7 +285,9 @@ class FunctionPool(Generic[W]):
         """What the scaler is told."""
         uses = {
             name: InstanceUse(
-                busy=instance.busy, idle_seconds=0 if instance.busy else max(0, now - instance.idle_since)
+                busy=instance.busy,
+                idle_seconds=0 if instance.busy else max(0, now - instance.idle_since),
+                uses=instance.uses,
             )
             for name, instance in self.instances.items()
         }
@@ -305,6 +307,7 @@ class FunctionPool(Generic[W]):
         slot = self._free.pop()
         slot.busy = True
         slot.instance.busy += 1
+        slot.instance.uses += 1
         self.in_flight += 1
         return slot
 

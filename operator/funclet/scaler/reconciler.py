@@ -9,16 +9,16 @@ from dataclasses import replace
 
 from funclet.core.demand import UNKNOWN_AFTER_SECONDS, Demand, DemandBook
 from funclet.core.instances import SERVING_SOON, Instance, State, find_stuck
-from funclet.core.keep_alive import FixedKeepAlive
 from funclet.core.messages import DemandReport
 from funclet.core.pace import Pace
 from funclet.core.pool import pool_of
 from funclet.core.revision import Revision
-from funclet.core.scaling import Idle, Policy, ScaleDecision, decide, plan_scale_in, policy_of
+from funclet.core.scaling import Policy, decide, plan_scale_in, policy_of
 from funclet.errors import FuncletError, InvalidSpec
 from funclet.scaler.claims import Claims, Pusher
 from funclet.scaler.fleet import Fleet
 from funclet.scaler.gauges import Gauges
+from funclet.scaler.idleness import Idleness
 from funclet.scaler.pools import Pools
 from funclet.scaler.setbacks import Setbacks
 from funclet.scaler.sizes import Sizes
@@ -46,6 +46,7 @@ class Reconciler:
         self._setbacks = setbacks
         self._clock = clock
         self._gauges = Gauges()
+        self._idleness = Idleness(self.book, clock)
         self._pace = Pace()
         self._wanting: set[str] = set()
         self._pusher: Pusher | None = None
@@ -64,12 +65,13 @@ class Reconciler:
     @property
     def is_busy(self) -> bool:
         """Whether time alone can change something: otherwise nothing has to be looked at."""
-        return bool(self._fleet.register.functions or self._wanting or self._pools.are_unsettled)
+        fleet, idleness = self._fleet.register.functions, self._idleness.is_waiting
+        return bool(fleet or self._wanting or self._pools.are_unsettled or idleness)
 
     def tick(self) -> None:
         """Do what has become due."""
         self._wanting.update(self.book.forget_silent(self._clock()))
-        self.reconcile(*{*self._fleet.register.functions, *self._wanting})
+        self.reconcile(*{*self._fleet.register.functions, *self._wanting, *self._idleness.take_due()})
         self._pools.retry()
 
     def take_report(self, report: DemandReport) -> None:
@@ -163,14 +165,18 @@ class Reconciler:
             self._gauges.show_function(key, self._fleet.register.of_function(key))
             return
         demand, policy, current = self._demand(key), self._policy(revision), self._capacity(revision)
-        decision = decide(policy, demand, len(current))
+        idle = self._idleness.read(revision, current)
+        predicted = self._idleness.predicted_count(revision, policy.cold_start_seconds + (demand.init_seconds or 0.0))
+        decision = decide(policy, demand, len(current), predicted)
         missing = decision.desired - len(current)
         self._push_listening(revision, current, pusher)
         if missing > 0:
             self._grow(revision, missing, demand, pusher)
         else:
             self._claims.cancel(key)
-            self._shrink(revision, policy, decision, current)
+            history = self._idleness.history(revision)
+            for name in plan_scale_in(policy, decision, len(current), idle, history):
+                self._fleet.retire(self._fleet.register.by_name[name], "Idle")
         if demand.queued:
             self._tell_if_stuck(revision, current)
         self._note(key, waiting=missing > 0 or not demand.is_zero)
@@ -220,17 +226,6 @@ class Reconciler:
         else:
             self._claims.cancel(revision.key)
 
-    def _shrink(self, revision: Revision, policy: Policy, decision: ScaleDecision, current: list[Instance]) -> None:
-        now = self._clock()
-        # One that is still starting when nobody needs it any more has been of no use since it was asked for.
-        idle = [
-            Idle(one.name, self.book.idle_seconds(revision.key, one.name, one.since, now))
-            for one in current
-            if one.state is not State.SPECIALISING
-        ]
-        for name in plan_scale_in(policy, decision, len(current), idle, FixedKeepAlive(policy.idle_timeout_seconds)):
-            self._fleet.retire(self._fleet.register.by_name[name], "Idle")
-
     def _tell_if_stuck(self, revision: Revision, current: list[Instance]) -> None:
         """Callers who wait for a node with room are told so, unless somebody serves them."""
         if any(one.state is not State.STARTING for one in current):
@@ -257,6 +252,7 @@ class Reconciler:
 
     def _forget_function(self, key: str) -> None:
         self.book.forget_function(key)
+        self._idleness.forget(key)
         self._claims.forget(key)
         self._wanting.discard(key)
         self._gauges.forget_function(key)
