@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from funclet.core.messages import InstanceUse
-
 from tests.adapters.scaler_world import World, running_scaler
+
+from funclet.core.messages import InstanceUse
 
 PERIOD_SECONDS = 600.0
 TIMEOUT_SECONDS = 60
