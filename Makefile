@@ -76,6 +76,11 @@ build/bench-venv/installed: requirements-bench.lock build/tools/bin/uv
 bench: setup build/bench-venv/installed ## Measure every figure beside its budget and its peers; ONLY=name for some of them
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(UNDER),--under "$(UNDER)")
 
+.PHONY: performance
+performance: ## Measure everything and write docs/performance.md with its table and plots
+	-@$(MAKE) bench
+	@build/bench-venv/bin/python scripts/performance
+
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes on this machine and write build/kubeconfig
 	@$(CLUSTER) up

@@ -13,11 +13,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
+from benchmarks import machine
 from benchmarks.figure import Benchmark, Figure, from_json, to_json
 from benchmarks.one import unmeasured
-from benchmarks.report import budget_text, terminal_table, value_text, verdict
+from benchmarks.report import COLUMNS, budget_text, rows, value_text, verdict
 from benchmarks.suite import chosen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +82,16 @@ def show(figure: Figure, seconds: float) -> None:
     )
 
 
+def table(figures: Sequence[Figure]) -> Table:
+    """All of them, for people."""
+    lines = Table(*COLUMNS, box=box.SIMPLE_HEAD)
+    for column in lines.columns[:3]:
+        column.no_wrap = True
+    for cells, figure in zip(rows(figures), figures, strict=True):
+        lines.add_row(*cells, style=None if figure.is_within else "red")
+    return lines
+
+
 def keep(figures: Sequence[Figure]) -> list[Figure]:
     """Writes build/bench.json: these figures, and of earlier runs those that were not measured again."""
     fresh = {figure.name for figure in figures}
@@ -98,6 +111,7 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     if not options.only:
         RESULT.unlink(missing_ok=True)
+    (LOGS / "machine.json").write_text(json.dumps(machine.describe()))
     began = time.monotonic()
     no_cluster = install_cluster() if any(one.needs_cluster for one in benchmarks) else ""
     figures: list[Figure] = []
@@ -107,7 +121,7 @@ def main() -> int:
         else:
             figures += measure(benchmark, shlex.split(options.under))
     keep(figures)
-    console.print(terminal_table(figures))
+    console.print(table(figures))
     console.print(f"{len(figures)} figures in {time.monotonic() - began:.0f} s, also in {RESULT.relative_to(ROOT)}")
     return 0 if all(figure.is_within for figure in figures) else 1
 

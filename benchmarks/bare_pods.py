@@ -33,7 +33,9 @@ def start_seconds(world: Cluster, template: dict[str, Any], count: int) -> list[
     names = [f"bare-{time.monotonic_ns()}-{number}" for number in range(count)]
     running: dict[str, float] = {}
     complete = threading.Event()
-    with world.api.stream("GET", path, params={"watch": "true", "labelSelector": LABEL}, timeout=WAIT_SECONDS) as watch:
+    listed = world.api.get(path, params={"limit": "1"}).raise_for_status().json()
+    following = {"watch": "true", "labelSelector": LABEL, "resourceVersion": listed["metadata"]["resourceVersion"]}
+    with world.api.stream("GET", path, params=following, timeout=WAIT_SECONDS) as watch:
         reader = threading.Thread(target=_note_running, args=(watch, set(names), running, complete), daemon=True)
         reader.start()
         began = time.monotonic()

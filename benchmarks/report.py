@@ -1,9 +1,6 @@
-"""The table that `make bench` prints, in the terminal and in docs/performance.md."""
+"""The table of figures, in words: for the terminal and for docs/performance.md."""
 
 from collections.abc import Sequence
-
-from rich import box
-from rich.table import Table
 
 from benchmarks.figure import Budget, Figure, Peer
 
@@ -60,16 +57,6 @@ def verdict(figure: Figure) -> str:
 def rows(figures: Sequence[Figure]) -> list[tuple[str, str, str, str, str]]:
     """The table's cells."""
     return [(one.name, value_text(one), budget_text(one), beside_text(one), verdict(one)) for one in figures]
-
-
-def terminal_table(figures: Sequence[Figure]) -> Table:
-    """For people."""
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
-    for column in table.columns[:3]:
-        column.no_wrap = True
-    for cells, figure in zip(rows(figures), figures, strict=True):
-        table.add_row(*cells, style=None if figure.is_within else "red")
-    return table
 
 
 def markdown_table(figures: Sequence[Figure]) -> str:

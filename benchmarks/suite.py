@@ -10,6 +10,7 @@ from benchmarks import (
     idle_10000,
     idle_instance,
     instance_cpu,
+    metering,
     one_slot,
     overload,
     queue_10000,
@@ -30,6 +31,7 @@ SUITE = (
     Benchmark(burst.measure, ("burst_beyond_pool", "burst_pool_share_ms"), True, 240),
     Benchmark(one_slot.measure, ("one_at_a_time_vs_16_slots",), True),
     Benchmark(queue_10000.measure, ("queue_10000_first_instance_ms",), True),
+    Benchmark(metering.measure, ("metering_lost_or_doubled",), True, 180),
     Benchmark(
         idle_10000.measure,
         ("idle_10000_functions_cores", "idle_10000_functions_mib", "idle_10000_functions_api_writes"),

@@ -48,3 +48,13 @@ def test_meters_count_throttles_by_reason() -> None:
     meters.of("n/f").throttle("Why")
     labels = {"namespace": "n", "function": "f", "reason": "Why"}
     assert registry.get_sample_value("funclet_throttles_total", labels) == 1
+
+
+def test_functions_that_nobody_calls_have_no_series() -> None:
+    registry = CollectorRegistry()
+    meters = InvocationMeters(registry)
+    for number in range(100):
+        meters.of(f"n/idle-{number}")
+    meters.of("n/f").count_run(900, 1, 128, failed=False)
+    functions = {sample.labels["function"] for family in registry.collect() for sample in family.samples}
+    assert functions == {"f"}

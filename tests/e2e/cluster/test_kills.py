@@ -1,13 +1,13 @@
 """kill -9 of each role, and what architecture.md promises its users meanwhile and afterwards."""
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from tests.e2e.conftest import Deployer, StreamMaker
+from tests.e2e.kills import Steady, delete_pods, kill_pods, wait_for
 from tests.e2e.queues import WITNESS, Depth
 from tests.e2e.worlds import METRICS_PORT, RELEASE_NAMESPACE, ClusterWorld, eventually
 
@@ -26,18 +26,6 @@ SCALER_KILLS = int(os.environ.get("FUNCLET_SCALER_KILLS", "3"))
 SECONDS_BETWEEN_KILLS = 10
 
 
-def kill(world: ClusterWorld, role: str) -> None:
-    """End all pods of the role at once, without a chance to clean up."""
-    selector = f"app.kubernetes.io/component={role}"
-    arguments = ("-n", RELEASE_NAMESPACE, "-l", selector, "--force", "--grace-period=0", "--wait=false")
-    world.kubectl("delete", "pods", *arguments)
-
-
-def wait_for(world: ClusterWorld, role: str) -> None:
-    """Returns when the role is up again."""
-    world.kubectl("rollout", "status", f"deployment/funclet-{role}", "-n", RELEASE_NAMESPACE, "--timeout=60s")
-
-
 @pytest.fixture(autouse=True)
 def all_roles_up(world: ClusterWorld) -> Iterator[None]:
     """The next test finds the house complete."""
@@ -46,43 +34,14 @@ def all_roles_up(world: ClusterWorld) -> Iterator[None]:
         wait_for(world, role)
 
 
-class Steady(threading.Thread):
-    """Calls a warm function all the time."""
-
-    def __init__(self, world: ClusterWorld, function: str) -> None:
-        super().__init__(daemon=True)
-        self._world, self._function = world, function
-        self._stop_event = threading.Event()
-        self.statuses: list[int] = []
-
-    def run(self) -> None:
-        while not self._stop_event.is_set():
-            self.statuses.append(self._call())
-            time.sleep(0.01)
-
-    def _call(self) -> int:
-        try:
-            return self._world.post(self._function).status_code
-        except httpx.HTTPError:
-            return 0
-
-    def __enter__(self) -> "Steady":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop_event.set()
-        self.join()
-
-
 def test_control_dies_and_nobody_notices(world: ClusterWorld, deploy: Deployer) -> None:
     function = deploy.function("def handler(event, context): return 1", scaling={"idleTimeoutSeconds": 60})
     world.invoke(function)
     with Steady(world, function) as steady:
-        kill(world, "control")
+        kill_pods(world, "control")
         later = deploy.function("def handler(event, context): return 2")
         assert world.invoke(later).payload == 2
-    assert set(steady.statuses) == {200}
+    assert steady.failures == []
 
 
 def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: Deployer) -> None:
@@ -90,11 +49,11 @@ def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: D
     function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
     instance = world.invoke(function).payload
     with Steady(world, function) as steady:
-        kill(world, "scaler")
+        kill_pods(world, "scaler")
         later = deploy.function("def handler(event, context): return 2")
         assert world.invoke(later).payload == 2
         wait_for(world, "scaler")
-    assert set(steady.statuses) == {200}
+    assert steady.failures == []
     assert world.instances(function) == 1
     assert world.invoke(function).payload == instance
 
@@ -107,10 +66,10 @@ def test_a_scaler_that_dies_every_ten_seconds_fails_no_warm_call(world: ClusterW
     with Steady(world, function) as steady:
         for other in others:
             killed_at = time.monotonic()
-            kill(world, "scaler")
+            kill_pods(world, "scaler")
             assert world.invoke(other).status == 200
             time.sleep(max(0.0, killed_at + SECONDS_BETWEEN_KILLS - time.monotonic()))
-    assert set(steady.statuses) == {200}
+    assert steady.failures == []
     wait_for(world, "scaler")
     assert [world.instances(name) for name in (function, *others)] == [1] * (1 + SCALER_KILLS)
     assert world.invoke(function).payload == instance
@@ -120,7 +79,7 @@ def test_the_gateway_dies_and_comes_back(world: ClusterWorld, deploy: Deployer) 
     source = "import uuid\nname = str(uuid.uuid4())\ndef handler(event, context): return name"
     function = deploy.function(source, scaling={"idleTimeoutSeconds": 120})
     instance = world.invoke(function).payload
-    kill(world, "gateway")
+    kill_pods(world, "gateway")
     eventually(lambda: world.post(function).status_code == 200, seconds=60)
     assert world.invoke(function).payload == instance
 
@@ -139,7 +98,7 @@ def test_a_role_dies_amid_a_backlog_and_nothing_is_lost(
     queues.publish(f"{work}.new", ({"id": number} for number in range(MESSAGES)))
     deploy.trigger(function, jetstream={"stream": work, "subject": f"{work}.>", "batchSize": 10})
     eventually(lambda: len(queues.seen(seen)) >= MESSAGES // 10, seconds=30)
-    kill(world, role)
+    kill_pods(world, role)
     eventually(lambda: queues.depths(work) == [Depth(0, 0)], seconds=90, every=0.2)
     assert queues.seen(seen).keys() == {f"{seen}.{number}" for number in range(MESSAGES)}
 
@@ -148,10 +107,7 @@ def test_an_instance_dies_and_is_replaced(world: ClusterWorld, deploy: Deployer)
     function = deploy.function("def handler(event, context): return 1", scaling={"idleTimeoutSeconds": 120})
     assert world.invoke(function).payload == 1
     world.wait_instances(function, 1)
-    selector = f"funclet.dev/function={function}"
-    world.kubectl(
-        "delete", "pods", "-n", world.namespace, "-l", selector, "--force", "--grace-period=0", "--wait=false"
-    )
+    delete_pods(world, world.namespace, f"funclet.dev/function={function}")
     eventually(lambda: world.invoke(function).payload == 1, seconds=30)
 
 
