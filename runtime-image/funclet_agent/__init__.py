@@ -8,7 +8,8 @@
     state, channel  what agent and handler process share: memory, and a socket that carries connections
     process         the handler process from fork to exit; birth, environment, loading: how it begins
     template        what several slots are forked from; template_process: the same from the inside; init_bill: who pays
-    invoker         its loop: one invocation at a time; context, failures, marshalling: what Lambda's runtime gives
+    invoker         its loop: one invocation at a time; context, failures, marshalling: what Lambda's runtime gives;
+                    streaming: answers that come bit by bit
     runtime_slot    one slot whose runtime is a bootstrap, loaded when there is one; invocation: what it carries out
     execution       that slot's processes and the Runtime API: runtime_api, extensions (words and rules), runtime_doors
     sandbox         the processes; bootstrap: what is started, spawning: how

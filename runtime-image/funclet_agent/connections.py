@@ -142,19 +142,19 @@ class Connections:
         self._state.phase = IDLE
         return bytes(body)
 
-    def send(self, connection: socket.socket, data: bytes) -> bool:
-        """Send all of it; False if the client is gone or takes nothing any more."""
+    def send(self, connection: socket.socket, data: bytes, patience_ms: int = PROGRESS_MS) -> bool:
+        """Send all of it; False if the client is gone or takes nothing for so long (-1: whatever it takes)."""
         try:
             sent = connection.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             return False
-        return sent == len(data) or self._send_rest(connection, memoryview(data)[sent:])
+        return sent == len(data) or self._send_rest(connection, memoryview(data)[sent:], patience_ms)
 
-    def _send_rest(self, connection: socket.socket, rest: memoryview) -> bool:
+    def _send_rest(self, connection: socket.socket, rest: memoryview, patience_ms: int) -> bool:
         while rest:
-            if not _wait(connection, select.POLLOUT):
+            if not _wait(connection, select.POLLOUT, patience_ms):
                 return False
             try:
                 rest = rest[connection.send(rest) :]
@@ -182,8 +182,8 @@ class Connections:
         self.close(connection.fileno())
 
 
-def _wait(connection: socket.socket, event: int) -> bool:
+def _wait(connection: socket.socket, event: int, patience_ms: int = PROGRESS_MS) -> bool:
     """Until the socket is ready; False if nothing happened in time."""
     poll = select.poll()
     poll.register(connection, event)
-    return bool(poll.poll(PROGRESS_MS))
+    return bool(poll.poll(patience_ms))

@@ -19,7 +19,8 @@ from funclet_agent.lines import Report
 from funclet_agent.loading import Handler, Init, initialise
 from funclet_agent.logs import InvocationLog
 from funclet_agent.marshalling import MarshalError, read_event, write_answer
-from funclet_agent.state import IDLE, RESPONDING, SUCCEEDED, State
+from funclet_agent.state import IDLE, RESPONDING, STREAMING, SUCCEEDED, WRITING, State
+from funclet_agent.streaming import GENERATOR, collect, ending, is_wanted, send_pieces
 from funclet_agent.wire import answer
 
 MEMORY_SAMPLE_US = 1000
@@ -121,11 +122,31 @@ class Invoker:
         try:
             event = read_event(request.body)
             context = self._context(request.headers, deadline_ns)
-            return write_answer(self._handler(event, context)), b""
+            result = self._handler(event, context)
+            if type(result) is GENERATOR:
+                return self._stream(request, result), b""
+            return write_answer(result), b""
         except MarshalError as error:
             return self._failed(error.failure)
         except Exception as error:  # noqa: BLE001  whatever the function raises is an answer
             return self._failed(exception_failure(error))
+
+    def _stream(self, request: Request, generator: Any) -> bytes:
+        """What is left to be sent of an answer that comes bit by bit: all of it, unless the caller reads a stream.
+
+        A caller that is slow holds up the function, for as long as the timeout allows; the agent enforces that.
+        """
+        if not is_wanted(request.headers):
+            return collect(generator)
+
+        def send(data: bytes) -> bool:
+            self.state.phase = WRITING
+            sent = self.connections.send(request.connection, data, -1)
+            self.state.phase = STREAMING
+            return sent
+
+        send_pieces(generator, send)
+        return b""
 
     def _failed(self, failure: Failure) -> tuple[bytes, bytes]:
         print(description(failure), end="")
@@ -151,8 +172,9 @@ class Invoker:
         if tail_wanted:
             self.log.end(report)
             extra += b"x-amz-log-result: %s\r\n" % b2a_base64(self.log.tail or b"", newline=False)
+        data = ending(extra, body) if self.state.phase == STREAMING else answer(200, body, extra)
         self.state.phase = RESPONDING
-        sent = self.connections.send(request.connection, answer(200, body, extra))
+        sent = self.connections.send(request.connection, data)
         self.state.phase = IDLE
         self._served += 1
         self.state.served = self._served

@@ -7,7 +7,8 @@ from binascii import b2a_base64
 from funclet_agent.failures import exit_failure, timeout_failure, timeout_message
 from funclet_agent.lines import Report
 from funclet_agent.process import Plan
-from funclet_agent.state import TAIL_BYTES, State
+from funclet_agent.state import STREAMING, TAIL_BYTES, State
+from funclet_agent.streaming import ending
 from funclet_agent.wire import answer
 
 
@@ -42,7 +43,7 @@ def closing_lines(plan: Plan, state: State, death: Death) -> tuple[bytes, bytes]
 
 
 def final_answer(state: State, death: Death, body: bytes) -> bytes:
-    """The whole answer to the waiting caller; call `closing_lines` first."""
+    """The whole answer to the waiting caller, or the end of one that has begun; call `closing_lines` first."""
     report = _report(state, death, "")
     headers = (
         "connection: close\r\nx-amz-function-error: Unhandled\r\n"
@@ -52,6 +53,8 @@ def final_answer(state: State, death: Death, body: bytes) -> bytes:
         headers += f"x-funclet-init-us: {report.init_us}\r\n"
     if state.tail_wanted:
         headers += f"x-amz-log-result: {b2a_base64(state.tail, newline=False).decode()}\r\n"
+    if state.phase == STREAMING:
+        return ending(headers.encode(), body)
     return answer(200, body, headers.encode())
 
 

@@ -19,7 +19,7 @@ from funclet_agent.events import report
 from funclet_agent.logs import write_fully
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
-from funclet_agent.state import BUSY, IDLE, INITIALISING, State
+from funclet_agent.state import BUSY, IDLE, INITIALISING, RUNNING_PHASES, WRITING, State
 from funclet_agent.template import INIT_LIMIT_NS, Template
 
 
@@ -109,7 +109,7 @@ class Slot:
         """An invocation began, or the init phase ended. If it is over already, watch for the length of the timeout all
         the same: what begins from now on ends later, and quick invocations in a row wake the agent once.
         """
-        busy = self.state.phase == BUSY
+        busy = self.state.phase in RUNNING_PHASES
         timeout_ns = self._plan.spec.timeout_seconds * 1_000_000_000
         self.wake_at = self.state.invocation.deadline_ns if busy else time.monotonic_ns() + timeout_ns
         self.state.watching = 1
@@ -150,7 +150,7 @@ class Slot:
         """Decide when to look again; kill the handler process if its time is up."""
         if self.pid and self._overrun(now):
             self._enforce()
-        elif self.state.phase in (BUSY, INITIALISING):
+        elif self.state.phase in (*RUNNING_PHASES, INITIALISING):
             self.wake_at = self.state.invocation.deadline_ns
             self.state.watching = 1
         else:
@@ -161,7 +161,7 @@ class Slot:
                 self.look(now)
 
     def _overrun(self, now: int) -> bool:
-        return self.state.phase in (BUSY, INITIALISING) and self.state.invocation.deadline_ns <= now
+        return self.state.phase in (*RUNNING_PHASES, INITIALISING) and self.state.invocation.deadline_ns <= now
 
     def _enforce(self) -> None:
         """Freeze it, look again (it may have answered in time after all), then kill it."""
@@ -195,11 +195,11 @@ class Slot:
             return
         number = self.state.invocation.connection
         connection = self._connections.get(number)
-        if phase == BUSY:
+        if phase in RUNNING_PHASES:
             death.init_us = self._unbilled_init_us()
             lines, body = closing_lines(self._plan, self.state, death)
             write_fully(1, lines)
-            if connection is not None:
+            if connection is not None and phase != WRITING:
                 _send_and_close(connection, final_answer(self.state, death, body))
         self._drop_connection(number)
 

@@ -7,8 +7,13 @@ field has one writer. `phase` is written after the fields that it makes valid.
 import mmap
 import struct
 
-IDLE, READING, BUSY, RESPONDING, INITIALISING = range(5)
-"""`phase`. READING: the rest of a body; RESPONDING: part of the answer may be on the wire: nobody else may answer."""
+IDLE, READING, BUSY, RESPONDING, INITIALISING, STREAMING, WRITING = range(7)
+"""`phase`. READING: the rest of a body; RESPONDING: part of the answer may be on the wire: nobody else may answer.
+
+STREAMING: the answer has begun, whole chunks of it are on the wire; WRITING: part of a chunk may be.
+"""
+RUNNING_PHASES = (BUSY, STREAMING, WRITING)
+"""The function has the word: its timeout holds."""
 
 PENDING, RUNNING, SUCCEEDED, FAILED = range(4)
 """`init`: what became of the import of the handler."""

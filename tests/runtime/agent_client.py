@@ -69,6 +69,35 @@ class Connection:
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return Answer(int(first.split()[1]), headers, body)
 
+    def receive_head(self) -> dict[str, str]:
+        """The head of a stream."""
+        line, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        assert line == "HTTP/1.1 200 OK"
+        return _fields(lines)
+
+    def receive_chunk(self) -> bytes:
+        """The next chunk of a stream; empty: the trailers follow."""
+        length = int(self._until(b"\r\n"), 16)
+        if not length:
+            return b""
+        while len(self._buffer) < length + 2:
+            self._more()
+        chunk, self._buffer = self._buffer[:length], self._buffer[length + 2 :]
+        return chunk
+
+    def receive_trailers(self) -> dict[str, str]:
+        """What follows the last chunk."""
+        lines = []
+        while line := self._until(b"\r\n").decode("latin-1"):
+            lines.append(line)
+        return _fields(lines)
+
+    def _until(self, border: bytes) -> bytes:
+        while border not in self._buffer:
+            self._more()
+        found, _, self._buffer = self._buffer.partition(border)
+        return found
+
     def _more(self) -> None:
         data = self._socket.recv(1 << 20)
         if not data:
@@ -81,6 +110,10 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def package(files: Mapping[str, str | bytes]) -> bytes:
@@ -198,6 +231,10 @@ class Agent:
         if answer.headers.get("connection") == "close":
             self._connections.pop(slot).close()
         return answer
+
+    def forget(self, slot: int) -> None:
+        """Close the kept connection; the next invocation opens another."""
+        self._connections.pop(slot).close()
 
     def send(self, event: Any = None, *, slot: int = 0, body: bytes | None = None, **headers: str) -> Connection:
         """Only the request."""

@@ -1,0 +1,83 @@
+"""Answers that a function gives bit by bit: its handler returns a generator of bytes or str.
+
+To a caller who wants a stream each piece goes at once, as a chunk (docs/design/0001); whatever is to be said at the end
+goes into the trailers. For every other caller the pieces are put together. The first piece is waited for before
+anything is sent: what fails until then is answered as for any other handler.
+"""
+
+import json
+from binascii import b2a_base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from funclet_agent.failures import failure
+from funclet_agent.marshalling import MAX_ANSWER_BYTES, MarshalError
+
+MAX_STREAM_BYTES = 200 * 1024 * 1024
+"""Lambda's limit on a streamed answer."""
+MAX_ERROR_BYTES = 16 * 1024
+"""Of an error object in the trailers."""
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+MODE = b"lambda-runtime-function-response-mode"
+
+GENERATOR = type((lambda: (yield))())
+
+
+def is_wanted(headers: dict[bytes, bytes]) -> bool:
+    """Whether the caller reads a stream."""
+    return headers.get(MODE) == b"streaming"
+
+
+def read_pieces(generator: Any, limit: int) -> Iterator[bytes]:
+    """What the handler yields, as bytes; empty pieces are left out. Raises MarshalError for what cannot be sent."""
+    total = 0
+    for piece in generator:
+        data = piece.encode() if isinstance(piece, str) else piece
+        if not isinstance(data, bytes | bytearray | memoryview):
+            message = (
+                f"Unable to marshal response: a handler that streams yields bytes or str, not {type(piece).__name__}"
+            )
+            raise MarshalError(failure("Runtime.MarshalError", message))
+        total += len(data)
+        if total > limit:
+            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+            raise MarshalError(failure("Function.ResponseSizeTooLarge", message))
+        if data:
+            yield bytes(data)
+
+
+def collect(generator: Any) -> bytes:
+    """All of it, for a caller who wants it whole."""
+    return b"".join(read_pieces(generator, MAX_ANSWER_BYTES))
+
+
+def send_pieces(generator: Any, send: Callable[[bytes], bool]) -> bool:
+    """Send each piece as it comes; False: the caller is gone, and the generator was told (GeneratorExit)."""
+    start = HEAD
+    try:
+        for data in read_pieces(generator, MAX_STREAM_BYTES):
+            if not send(b"%b%x\r\n%b\r\n" % (start, len(data), data)):
+                return False
+            start = b""
+        return not start or send(start)
+    finally:
+        generator.close()
+
+
+def ending(extra: bytes, error: bytes = b"") -> bytes:
+    """The last chunk and the trailers: header lines, and the error object if the function failed half-way."""
+    return b"0\r\n%b%b\r\n" % (extra, _error_lines(error) if error else b"")
+
+
+def _error_lines(error: bytes) -> bytes:
+    if len(error) > MAX_ERROR_BYTES:
+        error = json.dumps(_shorten(json.loads(error))).encode()
+    kind = str(json.loads(error)["errorType"]).encode("ascii", "replace")
+    return b"lambda-runtime-function-error-type: %b\r\nlambda-runtime-function-error-body: %b\r\n" % (
+        b"".join(kind.split()),
+        b2a_base64(error, newline=False),
+    )
+
+
+def _shorten(error: dict[str, Any]) -> dict[str, Any]:
+    return {**error, "errorMessage": str(error["errorMessage"])[: MAX_ERROR_BYTES // 16], "stackTrace": []}
