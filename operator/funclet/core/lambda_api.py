@@ -33,13 +33,16 @@ _REFERENCE = re.compile(
 _PATH = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+))?(?:"
     r"/2015-03-31/functions/(?P<reference>[^/]+)/invocations(?:/(?P<request_id>[0-9a-f-]{36}))?"
-    r"|/2014-11-13/functions/(?P<asynchronous>[^/]+)/invoke-async/?)"
+    r"|/2014-11-13/functions/(?P<asynchronous>[^/]+)/invoke-async/?"
+    r"|/2021-11-15/functions/(?P<streaming>[^/]+)/response-streaming-invocations)"
 )
 _LAMBDA_PATH = re.compile(r"(?:/namespaces/[^/]+)?/\d{4}-\d{2}-\d{2}/.*")
 
-Operation = Literal["Invoke", "InvokeAsync", "GetInvocation"]
+Operation = Literal["Invoke", "InvokeAsync", "InvokeWithResponseStream", "GetInvocation"]
 """GetInvocation is Funclet's own: the result of an asynchronous invocation by its request id."""
-METHODS: Mapping[Operation, bytes] = {"Invoke": b"POST", "InvokeAsync": b"POST", "GetInvocation": b"GET"}
+METHODS: Mapping[Operation, bytes] = {
+    "Invoke": b"POST", "InvokeAsync": b"POST", "InvokeWithResponseStream": b"POST", "GetInvocation": b"GET",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def parse_target(url: str) -> Target | LambdaError | None:
     match = _PATH.fullmatch(path)
     if match is None:
         return unknown_operation() if _LAMBDA_PATH.fullmatch(path) else None
-    written = unquote(match["reference"] or match["asynchronous"])
+    written = unquote(match["reference"] or match["asynchronous"] or match["streaming"])
     reference = _REFERENCE.fullmatch(written)
     if reference is None:
         return invalid_parameter(
@@ -156,6 +159,8 @@ def parse_target(url: str) -> Target | LambdaError | None:
 def _operation(match: re.Match[str]) -> Operation:
     if match["asynchronous"]:
         return "InvokeAsync"
+    if match["streaming"]:
+        return "InvokeWithResponseStream"
     return "GetInvocation" if match["request_id"] else "Invoke"
 
 

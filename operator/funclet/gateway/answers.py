@@ -16,6 +16,8 @@ BODY_LIMIT_BYTES = 16 * 1024 * 1024
 """Above Lambda's 6 MB, which the instance enforces with an error of its own."""
 STREAM_LIMIT_BYTES = 200 * 1024 * 1024
 """Lambda's quota on a streamed response."""
+DEFAULT_TYPE = "application/octet-stream"
+_MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,199}")
 CHUNK_LINE_BYTES = 10
 """Eight hexadecimal digits and the line's end."""
 USUAL_HEAD = re.compile(
@@ -79,6 +81,12 @@ class AnswerReader:
         """The pieces that have come since it was last asked."""
         pieces, self.pieces = self.pieces, []
         return pieces
+
+    @property
+    def content_type(self) -> str:
+        """What the function says of its stream; without a word that is fit for a header, bytes."""
+        given = (self.head or {}).get(b"content-type", b"").decode("latin-1")
+        return given if _MEDIA_TYPE.fullmatch(given) else DEFAULT_TYPE
 
     def answer(self) -> InstanceAnswer:
         """The whole answer; of a stream what its trailers say."""

@@ -9,7 +9,7 @@ from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import LambdaError, invocation_not_found, unavailable
 from funclet.errors import Unavailable
 from funclet.gateway.call import Acceptance, Lookup
-from funclet.gateway.lambda_stage import JSON, error_answer
+from funclet.gateway.lambda_reply import JSON, error_answer
 
 if TYPE_CHECKING:
     from funclet.gateway.request import Request

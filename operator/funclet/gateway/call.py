@@ -77,7 +77,7 @@ class Reply(Protocol):
     def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> None:
         """The function has run, with or without success; if a part was `streamed` already, this is the end."""
 
-    def streamed(self, call: "Call", pieces: list[bytes]) -> bool:
+    def streamed(self, call: "Call", content_type: str, pieces: list[bytes]) -> bool:
         """A part of an answer that comes as a stream. False: the caller is gone."""
 
     def refused(self, call: "Call", error: LambdaError) -> None:

@@ -311,6 +311,41 @@ class ClientProtocol(asyncio.Protocol):
         self._transport.write(text if bodiless else text + body)
         self._end_answer(request, keep_alive=keep_alive)
 
+    def begin_stream(self, request: Request, head: str) -> bool:
+        """Begin an answer whose length nobody knows yet. False: the caller is gone."""
+        if request is not self._current or self._transport is None:
+            return False
+        keep_alive = request.keep_alive and not self._owner.stopping
+        framing = "" if request.is_old else "transfer-encoding: chunked\r\n"
+        end = "\r\n" if keep_alive else "connection: close\r\n\r\n"
+        self._transport.write(f"{head}{self._owner.date_header}{framing}{end}".encode())
+        return True
+
+    def write_piece(self, request: Request, data: bytes) -> bool:
+        """Send a part of it. False: the caller is gone."""
+        if request is not self._current or self._transport is None:
+            return False
+        if data:
+            self._transport.write(data if request.is_old else b"%x\r\n%b\r\n" % (len(data), data))
+            if not self._writable:
+                self.unread_bytes += len(data)
+                self._owner.answer_budget.used_bytes += len(data)
+        return True
+
+    def end_stream(self, request: Request, data: bytes = b"") -> None:
+        """Send the last part."""
+        if not self.write_piece(request, data):
+            return
+        assert self._transport is not None
+        if not request.is_old:
+            self._transport.write(b"0\r\n\r\n")
+        self._end_answer(request, keep_alive=request.keep_alive and not self._owner.stopping)
+
+    def cut_stream(self, request: Request) -> None:
+        """Close the connection amid the answer, so that the caller sees that it is not whole."""
+        if request is self._current and self._transport is not None:
+            self._transport.close()
+
     def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
         """The current request is answered."""
         assert self._transport is not None

@@ -103,9 +103,9 @@ class Dispatcher:
         measure = self._meter(call, occupied_us, duration_us, answer)
         call.reply.answered(call, answer, measure)
 
-    def stream(self, call: Call, pieces: list[bytes]) -> None:
+    def stream(self, call: Call, content_type: str, pieces: list[bytes]) -> None:
         """The instance answers bit by bit."""
-        if not call.reply.streamed(call, pieces):
+        if not call.reply.streamed(call, content_type, pieces):
             self._break_off(call)
 
     def _break_off(self, call: Call) -> None:
@@ -162,8 +162,15 @@ class Dispatcher:
             self._send(following, call, self.loop.time())
 
     def died(self, slot: Slot, call: Call) -> None:
-        """The instance had the call: it must not run twice, so the caller gets Lambda's error."""
-        self._fail(slot, call, exit_error(call.request_id))
+        """The instance had the call: it must not run twice, so the caller gets Lambda's error.
+
+        Amid a stream the instance cannot say any more that the time was over.
+        """
+        timeout_seconds = call.revision.timeout_seconds
+        if call.stream_begun and self.loop.time() - call.sent_at >= timeout_seconds:
+            self._fail(slot, call, timeout_error(call.request_id, timeout_seconds))
+        else:
+            self._fail(slot, call, exit_error(call.request_id))
 
     def _fail(self, slot: Slot, call: Call, body: bytes) -> None:
         self.complete(slot, call, InstanceAnswer(body, error="Unhandled"))

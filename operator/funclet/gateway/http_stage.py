@@ -35,7 +35,7 @@ class HttpReply:
         headers = [*response.headers, ("apigw-requestid", call.request_id)]
         call.request.client.respond(call.request, HttpAnswer(response.status, headers, response.body))
 
-    def streamed(self, call: Call, pieces: list[bytes]) -> bool:
+    def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
         """Nobody asked for a stream."""
         return False
 

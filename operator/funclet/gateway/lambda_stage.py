@@ -21,49 +21,15 @@ from funclet.core.lambda_api import (
 )
 from funclet.core.revision import LATEST
 from funclet.core.trace import LINEAGE_LIMIT, advance, from_traceparent, read_header
-from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Lookup, Measure, Served
+from funclet.gateway.call import Acceptance, Call, Lookup, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
+from funclet.gateway.lambda_reply import LambdaReply, error_answer
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
+from funclet.gateway.stream_reply import StreamReply
 
 TARGETS_LIMIT = 4096
 """Parsed URLs that are remembered."""
-JSON = ("content-type", "application/json")
-
-
-def error_answer(error: LambdaError, request_id: str) -> HttpAnswer:
-    """An error as the AWS clients read it."""
-    headers = [JSON, ("x-amzn-RequestId", request_id), ("x-amzn-ErrorType", error.error_type)]
-    if error.retry_after_seconds is not None:
-        headers.append(("Retry-After", str(error.retry_after_seconds)))
-    return HttpAnswer(error.status, headers, error.body())
-
-
-class LambdaReply:
-    """Answers calls as the Lambda API does, with Funclet's own figures beside."""
-
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> None:
-        """200, also when the function failed: the header says so."""
-        error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
-        log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
-        cold = ""
-        if measure.init_us is not None:
-            cold = f"X-Funclet-Init-Ms: {measure.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
-        head = (
-            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: {call.request_id}\r\n"
-            f"X-Amz-Executed-Version: $LATEST\r\n{error}{log}{cold}"
-            f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
-            f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {measure.queue_seconds * 1000:.2f}\r\n"
-        )
-        call.request.client.respond_raw(call.request, head, answer.body)
-
-    def streamed(self, call: Call, pieces: list[bytes]) -> bool:
-        """Nobody asked for a stream."""
-        return False
-
-    def refused(self, call: Call, error: LambdaError) -> None:
-        """The error's own status."""
-        call.request.client.respond(call.request, error_answer(error, call.request_id))
 
 
 class LambdaStage:
@@ -76,6 +42,7 @@ class LambdaStage:
         self._accounts = accounts
         self._targets: dict[bytes, Target | LambdaError | None] = {}
         self._reply = LambdaReply()
+        self._stream_reply = StreamReply()
 
     def find_target(self, url: bytes) -> Target | LambdaError | None:
         """What this URL names; None: it is none of the Lambda API."""
@@ -124,16 +91,19 @@ class LambdaStage:
             if isinstance(decoded, LambdaError):
                 return decoded
             context = decoded
+        streaming = target.operation == "InvokeWithResponseStream"
         invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
-        if invocation_type == b"Event" or target.operation == "InvokeAsync":
+        if (invocation_type == b"Event" and not streaming) or target.operation == "InvokeAsync":
             return _accept(request, served, request_id)
         if invocation_type != b"RequestResponse":
-            return _other_type(invocation_type, request_id)
+            return _other_type(invocation_type, request_id, streaming=streaming)
         trace = lineage_of(headers, served)
         if isinstance(trace, LambdaError):
             return trace
         assert served.revision is not None
-        call = Call(served, served.revision, request, self._reply, request_id, request.body or b"{}")
+        reply = self._stream_reply if streaming else self._reply
+        call = Call(served, served.revision, request, reply, request_id, request.body or b"{}")
+        call.wants_stream = streaming
         log_tail = headers.get(b"x-amz-log-type") == b"Tail"
         call.build_head(trace, context, log_tail=log_tail)
         return call
@@ -180,7 +150,8 @@ def _accept(request: Request, served: Served, request_id: str) -> Acceptance | L
     return Acceptance(served, event)
 
 
-def _other_type(invocation_type: bytes, request_id: str) -> HttpAnswer | LambdaError:
+def _other_type(invocation_type: bytes, request_id: str, *, streaming: bool) -> HttpAnswer | LambdaError:
     if invocation_type == b"DryRun":
         return HttpAnswer(204, (("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", LATEST)), b"")
-    return invalid_parameter("InvocationType must be one of Event, RequestResponse, DryRun.")
+    types = "RequestResponse, DryRun" if streaming else "Event, RequestResponse, DryRun"
+    return invalid_parameter(f"InvocationType must be one of {types}.")

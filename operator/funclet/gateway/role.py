@@ -25,7 +25,8 @@ from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.http_stage import HttpStage
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.instances import InstanceBook
-from funclet.gateway.lambda_stage import LambdaStage, error_answer
+from funclet.gateway.lambda_reply import error_answer
+from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings

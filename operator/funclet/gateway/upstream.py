@@ -23,7 +23,7 @@ class Owner(Protocol):
     def complete(self, slot: Slot, call: Call, answer: InstanceAnswer) -> None:
         """The instance has answered."""
 
-    def stream(self, call: Call, pieces: list[bytes]) -> None:
+    def stream(self, call: Call, content_type: str, pieces: list[bytes]) -> None:
         """A part of an answer that comes as a stream; the first time perhaps without any piece."""
 
     def hold(self, connection: "SlotConnection") -> None:
@@ -40,8 +40,8 @@ class SlotConnection(asyncio.Protocol):
     """One connection to one slot, from its opening to its end; then the slot's next call opens another."""
 
     __slots__ = (
-        "_address", "_call", "_connecting", "_lease", "_owner", "_prefix", "_reader", "_sent", "_sent_before", "_slot",
-        "_transport",
+        "_address", "_call", "_connecting", "_lease", "_owner", "_paused", "_prefix", "_reader", "_sent",
+        "_sent_before", "_slot", "_transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, slot: Slot) -> None:
@@ -54,6 +54,7 @@ class SlotConnection(asyncio.Protocol):
         self._call: Call | None = None
         self._reader: AnswerReader | None = None
         self._lease: Lease | None = None
+        self._paused = False
         self._sent = self._sent_before = 0
         """Bytes written on this connection; those before the call that is on it."""
         self._prefix = (
@@ -138,12 +139,14 @@ class SlotConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more of the answer; the instance waits when what lies between is full."""
-        if self._transport is not None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if self._transport is not None:
+        if self._transport is not None and self._paused:
+            self._paused = False
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -170,7 +173,7 @@ class SlotConnection(asyncio.Protocol):
         if reader.chunked:
             if not call.wants_stream:
                 raise AnswerError("a stream that nobody asked for")
-            self._owner.stream(call, reader.take())
+            self._owner.stream(call, reader.content_type, reader.take())
         if reader.done:
             if self._call is call:
                 self._complete(reader.answer())
@@ -198,5 +201,6 @@ class SlotConnection(asyncio.Protocol):
         self._slot.instance.connect_failures = 0
         if answer.close:
             self._retire()
+        self.resume()
         self._owner.complete(self._slot, call, answer)
         del lease

@@ -1,0 +1,42 @@
+"""Answers of the Lambda API to invocations."""
+
+from funclet.core.http_event import HttpAnswer
+from funclet.core.lambda_api import LambdaError
+from funclet.gateway.call import Call, InstanceAnswer, Measure
+
+JSON = ("content-type", "application/json")
+
+
+def error_answer(error: LambdaError, request_id: str) -> HttpAnswer:
+    """An error as the AWS clients read it."""
+    headers = [JSON, ("x-amzn-RequestId", request_id), ("x-amzn-ErrorType", error.error_type)]
+    if error.retry_after_seconds is not None:
+        headers.append(("Retry-After", str(error.retry_after_seconds)))
+    return HttpAnswer(error.status, headers, error.body())
+
+
+class LambdaReply:
+    """Answers calls as the Lambda API does, with Funclet's own figures beside."""
+
+    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> None:
+        """200, also when the function failed: the header says so."""
+        error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
+        log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
+        cold = ""
+        if measure.init_us is not None:
+            cold = f"X-Funclet-Init-Ms: {measure.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
+        head = (
+            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: {call.request_id}\r\n"
+            f"X-Amz-Executed-Version: $LATEST\r\n{error}{log}{cold}"
+            f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
+            f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {measure.queue_seconds * 1000:.2f}\r\n"
+        )
+        call.request.client.respond_raw(call.request, head, answer.body)
+
+    def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
+        """Nobody asked for a stream."""
+        return False
+
+    def refused(self, call: Call, error: LambdaError) -> None:
+        """The error's own status."""
+        call.request.client.respond(call.request, error_answer(error, call.request_id))
