@@ -1,0 +1,110 @@
+"""InvokeWithResponseStream by boto3: pieces as they are made, errors half-way, and callers who want it whole."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.e2e.conftest import Deployer
+from tests.e2e.worlds import World
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "streaming"
+SOURCE = """
+    import json, os, time
+    def handler(event, context):
+        kind = event["kind"]
+        return pieces(kind) if kind != "plain" else {"plain": True}
+
+    def pieces(kind):
+        print("telling")
+        yield json.dumps(time.time()) + "\\n"
+        if kind == "slow":
+            time.sleep(1)
+        if kind == "late":
+            raise KeyError("late")
+        if kind == "exit":
+            os._exit(3)
+        if kind == "endless":
+            time.sleep(60)
+        if kind == "large":
+            for _ in range(20):
+                yield b"x" * 1_000_000
+        yield json.dumps(time.time()) + "\\n"
+"""
+
+
+def ask(world: World, function: str, kind: str, **more: Any) -> tuple[list[tuple[float, bytes]], dict[str, str]]:
+    """Pieces with the time of their arrival, and the last event."""
+    answer = world.client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps({"kind": kind}), **more)
+    pieces: list[tuple[float, bytes]] = []
+    last: dict[str, str] = {}
+    for event in answer["EventStream"]:
+        if "PayloadChunk" in event:
+            pieces.append((time.time(), event["PayloadChunk"]["Payload"]))
+        else:
+            last = event["InvokeComplete"]
+    return pieces, last
+
+
+@pytest.fixture
+def function(deploy: Deployer) -> str:
+    return deploy.function(SOURCE, timeout=3)
+
+
+def test_pieces_arrive_while_the_function_runs(world: World, function: str) -> None:
+    pieces, last = ask(world, function, "slow", LogType="Tail")
+    (first_arrived, _), (_, second) = pieces
+    assert first_arrived < float(second)
+    assert "telling\n" in base64.b64decode(last["LogResult"]).decode()
+    assert "ErrorCode" not in last
+
+
+def test_more_than_six_megabytes_can_be_streamed(world: World, function: str) -> None:
+    pieces, last = ask(world, function, "large")
+    assert sum(len(piece) for _, piece in pieces) > 20_000_000
+    assert last == {}
+
+
+def test_a_caller_of_invoke_gets_it_whole(world: World, function: str) -> None:
+    answer = world.client.invoke(FunctionName=function, Payload=json.dumps({"kind": "slow"}))
+    assert len(answer["Payload"].read().splitlines()) == 2
+    answer = world.client.invoke(FunctionName=function, Payload=json.dumps({"kind": "large"}))
+    assert json.load(answer["Payload"])["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+def test_a_handler_that_does_not_stream_is_one_piece(world: World, function: str) -> None:
+    ((_, piece),), last = ask(world, function, "plain")
+    assert (json.loads(piece), last) == ({"plain": True}, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("late", "KeyError"), ("exit", "Runtime.ExitError"), ("endless", "Sandbox.Timedout")]
+)
+def test_what_fails_half_way_is_in_the_last_event(world: World, function: str, kind: str, code: str) -> None:
+    pieces, last = ask(world, function, kind)
+    assert len(pieces) == 1
+    assert last["ErrorCode"] == code
+    assert json.loads(last["ErrorDetails"])["errorType"] == code
+    assert len(ask(world, function, "quick")[0]) == 2
+
+
+def test_streams_are_metered(world: World, function: str) -> None:
+    labels = {"namespace": world.namespace, "function": function}
+    ask(world, function, "slow")
+    assert world.metric("funclet_billed_milliseconds_total", **labels) >= 1000
+    assert world.metric("funclet_invocations_total", outcome="ok", **labels) == 1
+
+
+def test_the_example_tells_its_story(world: World, deploy: Deployer) -> None:
+    resource = yaml.safe_load((EXAMPLE / "function.yaml").read_text())
+    deploy.apply("Function", "story", resource["spec"])
+    world.wait_ready("Function", "story")
+    command = [sys.executable, str(EXAMPLE / "read.py"), world.endpoint]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("Once upon a time there was a function ")
