@@ -3,6 +3,9 @@
 To a caller who wants a stream each piece goes at once, as a chunk (docs/design/0001); whatever is to be said at the end
 goes into the trailers. For every other caller the pieces are put together. The first piece is waited for before
 anything is sent: what fails until then is answered as for any other handler.
+
+The first piece may be an object: status, headers and cookies for a caller by HTTP, sent as Lambda's response streaming
+has it: as JSON that ends with eight NUL bytes.
 """
 
 import json
@@ -11,13 +14,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from funclet_agent.failures import failure
-from funclet_agent.marshalling import MAX_ANSWER_BYTES, MarshalError
+from funclet_agent.marshalling import MAX_ANSWER_BYTES, MarshalError, write_answer
 
 MAX_STREAM_BYTES = 200 * 1024 * 1024
 """Lambda's limit on a streamed answer."""
 MAX_ERROR_BYTES = 16 * 1024
 """Of an error object in the trailers."""
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
+BYTES_TYPE = b"application/octet-stream"
+PRELUDE_TYPE = b"application/vnd.awslambda.http-integration-response"
+PRELUDE_END = bytes(8)
 MODE = b"lambda-runtime-function-response-mode"
 
 GENERATOR = type((lambda: (yield))())
@@ -28,38 +34,50 @@ def is_wanted(headers: dict[bytes, bytes]) -> bool:
     return headers.get(MODE) == b"streaming"
 
 
-def read_pieces(generator: Any, limit: int) -> Iterator[bytes]:
-    """What the handler yields, as bytes; empty pieces are left out. Raises MarshalError for what cannot be sent."""
+def read_pieces(generator: Any, limit: int) -> Iterator[tuple[bytes, bytes]]:
+    """What the handler yields as bytes, each time with the content type of the whole; empty pieces are left out.
+
+    Raises MarshalError for what cannot be sent.
+    """
     total = 0
+    content_type = b""
     for piece in generator:
-        data = piece.encode() if isinstance(piece, str) else piece
-        if not isinstance(data, bytes | bytearray | memoryview):
-            message = (
-                f"Unable to marshal response: a handler that streams yields bytes or str, not {type(piece).__name__}"
-            )
-            raise MarshalError(failure("Runtime.MarshalError", message))
+        data = _to_bytes(piece, is_first=not content_type)
+        content_type = content_type or (PRELUDE_TYPE if isinstance(piece, dict) else BYTES_TYPE)
         total += len(data)
         if total > limit:
             message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
             raise MarshalError(failure("Function.ResponseSizeTooLarge", message))
         if data:
-            yield bytes(data)
+            yield content_type, data
+
+
+def _to_bytes(piece: object, *, is_first: bool) -> bytes:
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, bytes | bytearray | memoryview):
+        return bytes(piece)
+    if isinstance(piece, dict) and is_first:
+        return write_answer(piece) + PRELUDE_END
+    message = f"Unable to marshal response: a handler that streams yields bytes or str, not {type(piece).__name__}"
+    raise MarshalError(failure("Runtime.MarshalError", message))
 
 
 def collect(generator: Any) -> bytes:
     """All of it, for a caller who wants it whole."""
-    return b"".join(read_pieces(generator, MAX_ANSWER_BYTES))
+    return b"".join(data for _, data in read_pieces(generator, MAX_ANSWER_BYTES))
 
 
 def send_pieces(generator: Any, send: Callable[[bytes], bool]) -> bool:
     """Send each piece as it comes; False: the caller is gone, and the generator was told (GeneratorExit)."""
-    start = HEAD
+    begun = False
     try:
-        for data in read_pieces(generator, MAX_STREAM_BYTES):
-            if not send(b"%b%x\r\n%b\r\n" % (start, len(data), data)):
+        for content_type, data in read_pieces(generator, MAX_STREAM_BYTES):
+            head = b"" if begun else HEAD % content_type
+            begun = True
+            if not send(b"%b%x\r\n%b\r\n" % (head, len(data), data)):
                 return False
-            start = b""
-        return not start or send(start)
+        return begun or send(HEAD % BYTES_TYPE)
     finally:
         generator.close()
 

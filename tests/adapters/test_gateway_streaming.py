@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 import uvloop
 from botocore.config import Config
@@ -158,6 +159,63 @@ async def test_a_caller_of_http_1_0_gets_the_events_without_chunks(world: World)
     buffer = EventStreamBuffer()
     buffer.add_data(body)
     assert [event.headers[":event-type"] for event in buffer] == ["PayloadChunk", "PayloadChunk", "InvokeComplete"]
+
+
+def with_prelude(prelude: bytes, *pieces: bytes) -> Script:
+    head = HEAD.replace(b"text/plain", b"application/vnd.awslambda.http-integration-response")
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in (head, chunk(prelude[:9]), chunk(prelude[9:] + bytes(3)), chunk(bytes(5) + pieces[0])):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.write(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
+
+    return script
+
+
+async def test_a_trigger_streams_to_its_caller(world: World) -> None:
+    world.catalog.put_http("hello-http", "hello", "/hello")
+    recorder = await world.recorder(streams(b"one, ", b"two"))
+    world.announce(recorder)
+    answer = await world.http.get("/hello")
+    assert (answer.status_code, answer.headers["content-type"], answer.text) == (200, "text/plain", "one, two")
+    assert answer.headers["transfer-encoding"] == "chunked"
+    prelude = b'{"statusCode": 201, "headers": {"X-Who": "me", "Content-Length": "5"}, "cookies": ["a=1"]}'
+    recorder.script = with_prelude(prelude, b"one, ", b"two")
+    answer = await world.http.get("/hello")
+    assert (answer.status_code, answer.headers["x-who"], answer.text) == (201, "me", "one, two")
+    assert answer.headers["set-cookie"] == "a=1"
+    assert "content-length" not in answer.headers
+    answer = await world.http.head("/hello")
+    assert (answer.status_code, answer.headers["x-who"], answer.content) == (201, "me", b"")
+    recorder.script = with_prelude(b'{"statusCode": 204}' + b" " * 20, b"nobody reads this")
+    assert (await world.http.get("/hello")).status_code == 204
+    recorder.script = streams(b"again")
+    assert (await world.http.get("/hello")).text == "again"
+    assert recorder.strays == []
+
+
+@pytest.mark.parametrize(
+    "prelude", [b"no JSON at all", b'["no object"]', b'{"statusCode": 99}', b'{"headers": {"a": "\\n"}}']
+)
+async def test_a_prelude_that_is_none_is_500(world: World, prelude: bytes) -> None:
+    world.catalog.put_http("hello-http", "hello", "/hello")
+    world.announce(await world.recorder(with_prelude(prelude, b"body")))
+    answer = await world.http.get("/hello")
+    assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
+
+
+async def test_a_trigger_that_fails_half_way_cuts_the_answer_off(world: World) -> None:
+    world.catalog.put_http("hello-http", "hello", "/hello")
+    error = base64.b64encode(b'{"errorType": "KeyError"}')
+    trailers = b"lambda-runtime-function-error-type: KeyError\r\nlambda-runtime-function-error-body: %b\r\n" % error
+    recorder = await world.recorder(streams(b"half", trailers=trailers))
+    world.announce(recorder)
+    with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+        await world.http.get("/hello")
+    recorder.script = streams(b"whole")
+    assert (await world.http.get("/hello")).text == "whole"
 
 
 class Flood:

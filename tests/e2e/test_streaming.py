@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from tests.e2e.conftest import Deployer
@@ -91,6 +92,27 @@ def test_what_fails_half_way_is_in_the_last_event(world: World, function: str, k
     assert last["ErrorCode"] == code
     assert json.loads(last["ErrorDetails"])["errorType"] == code
     assert len(ask(world, function, "quick")[0]) == 2
+
+
+def test_an_http_trigger_streams(world: World, deploy: Deployer) -> None:
+    function = deploy.function("""
+        import time
+        def handler(event, context):
+            return tell(event["pathParameters"]["who"]) if event["rawPath"] != "/no" else None
+
+        def tell(who):
+            yield {"statusCode": 201, "headers": {"Content-Type": "text/plain; charset=utf-8", "X-Who": who}}
+            yield f"{time.time()}\\n"
+            time.sleep(1)
+            yield f"{time.time()}\\n"
+    """)
+    path = f"/{function}"
+    world.wait_ready("Trigger", deploy.trigger(function, http={"path": f"{path}/{{who}}"}))
+    with httpx.stream("GET", f"{world.url}{path}/me", timeout=60) as answer:
+        arrivals = [(time.time(), float(line)) for line in answer.iter_lines()]
+    assert (answer.status_code, answer.headers["x-who"]) == (201, "me")
+    (first_arrived, _), (_, second_made) = arrivals
+    assert first_arrived < second_made
 
 
 def test_streams_are_metered(world: World, function: str) -> None:

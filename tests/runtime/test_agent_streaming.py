@@ -18,6 +18,8 @@ def lambda_handler(event, context):
 
 def pieces(kind, event):
     print("begun")
+    if kind == "prelude":
+        yield {"statusCode": 201, "headers": {"x-who": "me"}}
     if kind == "early":
         raise KeyError("early")
     yield "one, "
@@ -101,6 +103,14 @@ def test_a_caller_who_wants_it_whole_gets_it_whole(streaming: Agent) -> None:
     assert answer.json["errorType"] == "Function.ResponseSizeTooLarge"
     answer = streaming.invoke({"kind": "late"})
     assert (answer.headers["x-amz-function-error"], answer.json["errorType"]) == ("Unhandled", "KeyError")
+
+
+def test_status_and_headers_for_a_caller_by_http_come_first(streaming: Agent) -> None:
+    connection = ask(streaming, "prelude")
+    assert connection.receive_head()["content-type"] == "application/vnd.awslambda.http-integration-response"
+    assert connection.receive_chunk() == b'{"statusCode": 201, "headers": {"x-who": "me"}}' + bytes(8)
+    assert [connection.receive_chunk() for _ in range(4)] == [b"one, ", b"two, ", b"three", b""]
+    connection.receive_trailers()
 
 
 def test_a_handler_that_does_not_stream_answers_whole(streaming: Agent) -> None:

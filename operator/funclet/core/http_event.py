@@ -20,6 +20,10 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 """RFC 9110, 5.5: no control characters but the tabulator; above all no CR and LF."""
 
+PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
+PRELUDE_END = bytes(8)
+PRELUDE_LIMIT_BYTES = 64 * 1024
+
 CONNECTION_HEADERS = frozenset(
     (
         "connection",
@@ -161,6 +165,26 @@ def parse_answer(payload: bytes) -> HttpAnswer:
         return HttpAnswer(_parse_status(answer["statusCode"]), _parse_headers(answer), _parse_body(answer))
     except (ValueError, TypeError, binascii.Error):
         return internal_error()
+
+
+def split_stream(content_type: str, start: bytes) -> tuple[HttpAnswer, bytes] | None:
+    """The head of a streamed response, and the first part of its body; None: more of it is needed.
+
+    Lambda's response streaming puts status, headers and cookies as JSON in front, ended by eight NUL bytes, and says so
+    by its content type. Without it the response is a 200 of the content type that the function gives.
+    """
+    if content_type != PRELUDE_TYPE:
+        return HttpAnswer(200, [("content-type", content_type)], b""), start
+    prelude, end, body = start.partition(PRELUDE_END)
+    if not end:
+        return (internal_error(), b"") if len(start) > PRELUDE_LIMIT_BYTES else None
+    try:
+        answer = json.loads(prelude)
+        if not isinstance(answer, dict):
+            raise TypeError("the prelude is no object")
+        return HttpAnswer(_parse_status(answer.get("statusCode", 200)), _parse_headers(answer), b""), body
+    except (ValueError, TypeError, RecursionError):
+        return internal_error(), b""
 
 
 def _parse_status(value: object) -> int:

@@ -89,7 +89,7 @@ class Call:
 
     __slots__ = (
         "body", "deadline", "head", "queued_at", "reply", "request", "request_id", "revision", "sent_at", "served",
-        "slot", "stream_begun", "wants_stream",
+        "slot", "stream_begun", "stream_start", "wants_stream",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +108,8 @@ class Call:
         self.deadline = 0.0
         self.wants_stream = self.stream_begun = False
         """Whether the instance may answer bit by bit; whether the caller has got the first bit."""
+        self.stream_start = b""
+        """What has come of a stream whose status and headers are not complete."""
 
     def build_head(self, trace_id: str, client_context: str | None, *, log_tail: bool) -> None:
         """What every slot is sent of this call, after the slot's own prefix."""

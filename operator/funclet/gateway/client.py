@@ -321,6 +321,10 @@ class ClientProtocol(asyncio.Protocol):
         self._transport.write(f"{head}{self._owner.date_header}{framing}{end}".encode())
         return True
 
+    def begin_answer(self, request: Request, answer: HttpAnswer) -> bool:
+        """The same with this status and these headers."""
+        return self.begin_stream(request, self._head(answer))
+
     def write_piece(self, request: Request, data: bytes) -> bool:
         """Send a part of it. False: the caller is gone."""
         if request is not self._current or self._transport is None:

@@ -111,14 +111,15 @@ class Dispatcher:
     def _break_off(self, call: Call) -> None:
         """The caller of a stream went away: the instance need not go on."""
         slot = call.slot
-        if slot is not None and isinstance(slot.channel, SlotConnection):
+        if call in self.active and slot is not None and isinstance(slot.channel, SlotConnection):
             slot.channel.cancel()
             self.complete(slot, call, InstanceAnswer(b""))
 
     def throttle(self, call: Call, *, paused: bool) -> None:
         """The caller of a stream does not read, or reads again."""
-        if call.stream_begun and call.slot is not None and isinstance(call.slot.channel, SlotConnection):
-            (call.slot.channel.pause if paused else call.slot.channel.resume)()
+        channel = call.slot.channel if call.slot is not None and call in self.active else None
+        if call.stream_begun and isinstance(channel, SlotConnection):
+            (channel.pause if paused else channel.resume)()
 
     def hold(self, connection: SlotConnection) -> None:
         """No room for an answer: it is tried again at each sweep."""

@@ -15,10 +15,12 @@ from funclet.core.http_event import (
     internal_error,
     message_answer,
     parse_answer,
+    split_stream,
 )
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.gateway.client import BODILESS
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.lambda_stage import lineage_of
 from funclet.gateway.request import Request
@@ -30,14 +32,36 @@ class HttpReply:
     """Answers calls as an HTTP API of API Gateway does."""
 
     def answered(self, call: Call, answer: InstanceAnswer, _: Measure) -> None:
-        """The function's response; 500 when it failed or when its answer is no response."""
+        """The function's response; 500 when it failed or when its answer is no response.
+
+        What has begun cannot become a 500: the caller sees that it is not whole.
+        """
+        if call.stream_begun:
+            client = call.request.client
+            (client.cut_stream if answer.error else client.end_stream)(call.request)
+            return
         response = internal_error() if answer.error else parse_answer(answer.body)
         headers = [*response.headers, ("apigw-requestid", call.request_id)]
         call.request.client.respond(call.request, HttpAnswer(response.status, headers, response.body))
 
     def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
-        """Nobody asked for a stream."""
-        return False
+        """Status and headers as soon as they are there, then the body as it comes."""
+        client, request = call.request.client, call.request
+        data = b"".join(pieces)
+        if call.stream_begun:
+            return client.write_piece(request, data)
+        call.stream_start += data
+        split = split_stream(content_type, call.stream_start)
+        if split is None:
+            return True
+        answer, body = split
+        headers = [*answer.headers, ("apigw-requestid", call.request_id)]
+        answer = HttpAnswer(answer.status, headers, answer.body)
+        if answer.body or request.method == b"HEAD" or answer.status in BODILESS:
+            client.respond(request, answer)
+            return False
+        call.stream_begun = True
+        return client.begin_answer(request, answer) and client.write_piece(request, body)
 
     def refused(self, call: Call, error: LambdaError) -> None:
         """429 and 503 as such, all else is the platform's fault."""
@@ -86,6 +110,7 @@ class HttpStage:
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, json.dumps(event).encode())
+        call.wants_stream = True
         call.build_head(trace, None, log_tail=False)
         return call
 
