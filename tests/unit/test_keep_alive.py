@@ -12,6 +12,7 @@ from funclet.core.keep_alive import (
     GAPS_KEPT,
     LEAST_SECONDS,
     LEVELS,
+    MARGIN,
     MOST_SECONDS,
     AdaptiveKeepAlive,
     FixedKeepAlive,
@@ -53,8 +54,9 @@ def test_the_order_of_gaps_does_not_matter(price: float, history: list[float], c
 
 @given(gaps, prices, prices)
 def test_a_dearer_cold_start_never_means_a_shorter_time(history: list[float], one: float, other: float) -> None:
+    """But for the margin that is put on a gap and not on a price that lies just above it."""
     low, high = sorted((one, other))
-    assert plan_keep_alive(low, history).keep_seconds <= plan_keep_alive(high, history).keep_seconds
+    assert plan_keep_alive(low, history).keep_seconds <= MARGIN * plan_keep_alive(high, history).keep_seconds
 
 
 def cost(timeout: float, history: list[float]) -> float:
