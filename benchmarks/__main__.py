@@ -7,6 +7,7 @@ said, and the others go on. Exit code 1: a figure is over its budget, or could n
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -34,9 +35,15 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else NARROW
 
 
 def run_logged(command: Sequence[str | Path], name: str) -> int:
-    """A command whose output goes to its log; the exit code."""
+    """A command whose output goes to its log; the exit code. When we are to end, it may clean up after itself first."""
     with (LOGS / f"{name}.log").open("w") as log:
-        return subprocess.call([*map(str, command)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            child.wait()
+            raise
 
 
 def last_line(name: str) -> str:
@@ -103,6 +110,7 @@ def keep(figures: Sequence[Figure]) -> list[Figure]:
 
 def main() -> int:
     """Measure all that was asked for."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
     parser.add_argument("only", nargs="*", help="names of figures or files; without any: all")
     parser.add_argument("--under", default="", help="run each benchmark under this command, for instance 'flock FILE'")

@@ -25,12 +25,14 @@ def run(benchmark: Benchmark) -> list[Figure]:
 
 
 def within(seconds: int, benchmark: Benchmark) -> list[Figure]:
-    """Measures; an exception at the deadline lets the benchmark clean up after itself."""
+    """Measures; an exception at the deadline, or when it is to end, lets the benchmark clean up after itself."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
-        raise Unmeasured(f"took more than {seconds} s")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Unmeasured(f"took more than {seconds} s" if number == signal.SIGALRM else "was interrupted")
 
     signal.signal(signal.SIGALRM, give_up)
+    signal.signal(signal.SIGTERM, give_up)
     signal.alarm(seconds)
     try:
         measured = benchmark.measure()
