@@ -38,6 +38,8 @@ def beside_text(figure: Figure) -> str:
 
 
 def _peer_text(figure: Figure, peer: Peer) -> str:
+    if figure.unit == "×" and peer.value == 1:
+        return peer.name  # the value is the ratio to it
     times = "" if figure.value is None or not peer.value else f" ({number(figure.value / peer.value)} ×)"
     quoted = f" (quoted: {peer.source})" if peer.source else ""
     return f"{peer.name} {number(peer.value)}{times}{quoted}"

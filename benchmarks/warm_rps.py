@@ -14,7 +14,7 @@ from benchmarks.peers import functions_framework, haproxy
 from benchmarks.processes import cpu_seconds, loopback_gateway
 from benchmarks.warm_path import cpu_us_per_call
 
-INSTANCES = 16
+INSTANCES = 4
 CALLS = 16_000
 PEER_CALLS = 4000
 BUDGET = 1e6 / (25 + 20)
