@@ -6,11 +6,20 @@ client must make progress: only who knows the token gets that far.
 
 import select
 import socket
+from _operator import _compare_digest as compare_digest
 
 from funclet_agent.channel import CLOSED, CONNECTION, Channel
 from funclet_agent.state import IDLE, State
 from funclet_agent.tokens import TokenCheck
-from funclet_agent.wire import HEAD_END, MAX_HEAD_BYTES, RequestError, answer, body_length, parse_head
+from funclet_agent.wire import (
+    HEAD_END,
+    MAX_HEAD_BYTES,
+    RequestError,
+    answer,
+    body_length,
+    parse_head,
+    parse_headers,
+)
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than any payload of Lambda (6 MiB); the gateway enforces that."""
@@ -18,6 +27,8 @@ PROGRESS_MS = 10_000
 """A client that neither sends nor takes a byte for this long is given up."""
 MAX_CONNECTIONS = 200
 """More than there are gateways. Beyond it the oldest connection that has shown no token goes, or else the new one."""
+CONSTANT_HEADERS = {b"host", b"x-funclet-token", b"content-type"}
+"""What comes first in a gateway's request, and says nothing of the invocation."""
 CLOSE = b"connection: close\r\n"
 
 
@@ -51,6 +62,8 @@ class Connections:
         self._next_number = max(inherited, default=0) + 1
         self._by_fd = {connection.fileno(): (number, connection) for number, connection in inherited.items()}
         self._partial: dict[int, bytes] = {}
+        self._prefix = b""
+        """How the last request with the right token began, up to the first header that changes."""
         self._unproven = dict.fromkeys(self._by_fd)
         self.poll = select.poll()
         for descriptor in (listener.fileno(), channel.fileno(), *self._by_fd):
@@ -111,14 +124,15 @@ class Connections:
     def _request(self, number: int, connection: socket.socket, data: bytes, end: int) -> Request | None:
         if end < 0:
             raise RequestError("the head is too long")
-        line, headers = parse_head(data[:end])
-        if not self._token.accepts(headers.get(b"x-funclet-token", b"")):
-            self._refuse(connection, 401, "wrong token")
-            return None
+        known = len(self._prefix)
+        if known and compare_digest(data[:known], self._prefix):
+            headers = parse_headers(data[known:end])
+        else:
+            first = self._check_head(connection, data[:end])
+            if first is None:
+                return None
+            headers = first
         self._unproven.pop(connection.fileno(), None)
-        if not line.startswith(b"POST /invoke "):
-            self._refuse(connection, 404, "only POST /invoke is served here")
-            return None
         body = data[end + 4 :]
         length = body_length(headers, MAX_BODY_BYTES)
         if len(body) < length:
@@ -126,6 +140,26 @@ class Connections:
         if len(body) != length:
             raise RequestError("the body's length is not Content-Length")
         return Request(number, connection, headers, body)
+
+    def _check_head(self, connection: socket.socket, head: bytes) -> dict[bytes, bytes] | None:
+        """The headers of a request that may be served; others are refused."""
+        line, headers = parse_head(head)
+        if not self._token.accepts(headers.get(b"x-funclet-token", b"")):
+            self._refuse(connection, 401, "wrong token")
+            return None
+        if not line.startswith(b"POST /invoke "):
+            self._unproven.pop(connection.fileno(), None)
+            self._refuse(connection, 404, "only POST /invoke is served here")
+            return None
+        self._learn_prefix(head)
+        return headers
+
+    def _learn_prefix(self, head: bytes) -> None:
+        """A gateway's requests all begin the same: what is checked once is compared from then on."""
+        end = head.find(b"\r\nlambda-runtime-aws-request-id:") + 2
+        names = parse_headers(head[:end].partition(b"\r\n")[2].removesuffix(b"\r\n"))
+        if b"x-funclet-token" in names and names.keys() <= CONSTANT_HEADERS:
+            self._prefix = head[:end]
 
     def _read_rest(self, number: int, connection: socket.socket, start: bytes, length: int) -> bytes:
         """The rest of a body that did not come with its head; what is cut off comes back too short."""

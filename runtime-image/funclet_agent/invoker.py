@@ -58,7 +58,7 @@ class Invoker:
         self._trace_id = b""
         self._memory_mib = 0
         self._memory_sampled_ns = 0
-        self._served = 0
+        self._has_served = 0
 
     def initialise(self, name: str) -> None:
         """The init phase, before any invocation."""
@@ -176,14 +176,14 @@ class Invoker:
         self.state.phase = RESPONDING
         sent = self.connections.send(request.connection, data)
         self.state.phase = IDLE
-        self._served += 1
-        self.state.served = self._served
+        if not self._has_served:
+            self._has_served = self.state.has_served = 1
         if not tail_wanted:
             self.log.end(report)
         if not sent:
             self.connections.close(request.connection.fileno())
         if self._init_failure:
-            self.state.served = 0
+            self.state.has_served = 0
             raise Stop
 
     def _bill_init(self) -> int:

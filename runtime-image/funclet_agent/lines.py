@@ -9,14 +9,16 @@ def billed_ms(duration_us: int, init_us: int) -> int:
     return max(1, -(-(duration_us + init_us) // 1000))
 
 
-def timestamp() -> str:
-    """Now, as 2026-01-31T12:00:00.123Z."""
-    now = time.time()
+def timestamp(at: float | None = None) -> str:
+    """A Unix time, or now, as 2026-01-31T12:00:00.123Z."""
+    now = time.time() if at is None else at
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
 
 
 class Report:
     """What the REPORT line says of one invocation."""
+
+    __slots__ = ("duration_us", "init_us", "max_memory_mib", "status")
 
     def __init__(self, duration_us: int, init_us: int, max_memory_mib: int, status: str = "") -> None:
         self.duration_us = duration_us
@@ -29,23 +31,22 @@ class TextLines:
     """log_format Text."""
 
     def __init__(self, version: str, memory_mib: int) -> None:
-        self._start = f"START RequestId: %s Version: {version}\n"
-        self._memory = f"Memory Size: {memory_mib} MB\tMax Memory Used: "
+        self._start = f"START RequestId: %s Version: {version}\n".encode()
+        self._end = (
+            b"END RequestId: %%s\nREPORT RequestId: %%s\tDuration: %%.2f ms\tBilled Duration: %%d ms\t"
+            b"Memory Size: %d MB\tMax Memory Used: %%d MB\t%%s\n" % memory_mib
+        )
 
-    def start(self, request_id: str) -> bytes:
-        """The line before whatever the function prints."""
-        return (self._start % request_id).encode()
+    def start(self, request_id: str, at: float) -> bytes:
+        """The line before whatever the function prints; `at`: when it began, Unix time."""
+        return self._start % request_id.encode()
 
     def end(self, request_id: str, report: Report) -> bytes:
         """The two lines at the end."""
-        init = f"Init Duration: {report.init_us / 1000:.2f} ms\t" if report.init_us else ""
-        status = f"Status: {report.status}\t" if report.status else ""
-        return (
-            f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
-            f"Duration: {report.duration_us / 1000:.2f} ms\t"
-            f"Billed Duration: {billed_ms(report.duration_us, report.init_us)} ms\t"
-            f"{self._memory}{report.max_memory_mib} MB\t{init}{status}\n"
-        ).encode()
+        number = request_id.encode()
+        billed = billed_ms(report.duration_us, report.init_us)
+        more = _init_and_status(report) if report.init_us or report.status else b""
+        return self._end % (number, number, report.duration_us / 1000, billed, report.max_memory_mib, more)
 
     def init_failed(self, init_us: int, status: str) -> bytes:
         """INIT_REPORT: the init phase failed, outside of an invocation."""
@@ -63,9 +64,9 @@ class JsonLines:
         self._version = version
         self._memory_mib = memory_mib
 
-    def start(self, request_id: str) -> bytes:
+    def start(self, request_id: str, at: float) -> bytes:
         """platform.start."""
-        return _event("platform.start", {"requestId": request_id, "version": self._version})
+        return _event("platform.start", {"requestId": request_id, "version": self._version}, at)
 
     def end(self, request_id: str, report: Report) -> bytes:
         """platform.report."""
@@ -96,8 +97,13 @@ class JsonLines:
         return json.dumps(line).encode() + b"\n"
 
 
-def _event(kind: str, record: dict[str, object]) -> bytes:
-    return json.dumps({"time": timestamp(), "type": kind, "record": record}).encode() + b"\n"
+def _init_and_status(report: Report) -> bytes:
+    init = f"Init Duration: {report.init_us / 1000:.2f} ms\t" if report.init_us else ""
+    return (init + (f"Status: {report.status}\t" if report.status else "")).encode()
+
+
+def _event(kind: str, record: dict[str, object], at: float | None = None) -> bytes:
+    return json.dumps({"time": timestamp(at), "type": kind, "record": record}).encode() + b"\n"
 
 
 Lines = TextLines | JsonLines

@@ -7,9 +7,14 @@ invocation that prints nothing costs one system call.
 import io
 import os
 import sys
+import time
+from typing import TYPE_CHECKING
 
 from funclet_agent.lines import Lines, Report
 from funclet_agent.state import TAIL_BYTES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class InvocationLog:
@@ -19,10 +24,12 @@ class InvocationLog:
         self._state = state
         self._lines = lines
         self.request_id = ""
-        self._start = b""
+        self._begun_at = 0.0
+        self._pending_start = False
+        """The START line is not printed yet."""
         self._open_line = False
         self._tail: bytes | None = None
-        self._streams: list[io.TextIOWrapper] = []
+        self._flushes: tuple[Callable[[], None], ...] = ()
 
     def attach(self, state: State) -> None:
         """This process serves another slot than the one that it was forked from."""
@@ -32,19 +39,19 @@ class InvocationLog:
         """From now on print() goes to this log, line by line."""
         sys.stdout = _text(LogStream(self, 1))
         sys.stderr = _text(LogStream(self, 2))
-        self._streams = [sys.stdout, sys.stderr]
+        self._flushes = (sys.stdout.flush, sys.stderr.flush)
 
     def begin(self, request_id: str, tail_wanted: bool) -> None:
         """An invocation begins."""
         self.request_id = request_id
-        self._start = self._lines.start(request_id)
+        self._begun_at = time.time()
+        self._pending_start = True
         self._tail = b"" if tail_wanted else None
 
     def write(self, data: bytes) -> None:
         """Something was printed."""
-        if self._start:
-            data = self._start + data
-            self._start = b""
+        if self._pending_start:
+            data = self._take_start() + data
             self._state.started_line = 1
         self._open_line = not data.endswith(b"\n")
         self._emit(data)
@@ -52,15 +59,22 @@ class InvocationLog:
     def end(self, report: Report) -> None:
         """The invocation ended: the last lines, in one write."""
         self.flush()
-        separator = b"\n" if self._open_line else b""
-        self._emit(self._start + separator + self._lines.end(self.request_id, report))
-        self._start = b""
+        lines = self._lines.end(self.request_id, report)
+        if self._pending_start:
+            lines = self._take_start() + lines
+        elif self._open_line:
+            lines = b"\n" + lines
         self._open_line = False
+        self._emit(lines)
+
+    def _take_start(self) -> bytes:
+        self._pending_start = False
+        return self._lines.start(self.request_id, self._begun_at)
 
     def flush(self) -> None:
         """Write what print() still holds: a line that has no end yet."""
-        for stream in self._streams:
-            stream.flush()
+        for flush in self._flushes:
+            flush()
 
     @property
     def tail(self) -> bytes | None:

@@ -28,7 +28,8 @@ def closing_lines(plan: Plan, state: State, death: Death) -> tuple[bytes, bytes]
     invocation = state.invocation
     request_id = invocation.request_id
     timeout_seconds = plan.spec.timeout_seconds
-    lines = b"" if state.started_line else plan.lines.start(request_id)
+    began_at = time.time() - (death.at_ns - invocation.started_ns) / 1e9
+    lines = b"" if state.started_line else plan.lines.start(request_id, began_at)
     if death.timed_out:
         failure = timeout_failure(request_id, timeout_seconds)
         lines += plan.lines.timeout(request_id, timeout_message(timeout_seconds))

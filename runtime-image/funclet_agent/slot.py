@@ -205,7 +205,7 @@ class Slot:
 
     def _unbilled_init_us(self) -> int:
         """Of an init phase before the first invocation, which that would have paid for."""
-        if not self._eager or self.state.served:
+        if not self._eager or self.state.has_served:
             return 0
         bill = self._plan.bill
         return self.state.init_us if bill is None or bill.take() else 0
@@ -215,14 +215,14 @@ class Slot:
         handler when somebody calls, as Lambda does. A fork of the template that died of its first invocation is worth
         another fork; one that did not live to see it is not.
         """
-        served = self.state.served
+        served = self.state.has_served
         if not served and self.state.phase in (IDLE, INITIALISING):
             self._template = None
         self.close_channel()
         self.pid = 0
         self.wake_at = None
         if not self._stopping:
-            self.start(eager=served > 0)
+            self.start(eager=bool(served))
 
     def stop(self) -> None:
         """End after the current invocation, and start no other."""

@@ -21,11 +21,11 @@ PENDING, RUNNING, SUCCEEDED, FAILED = range(4)
 TAIL_BYTES = 4096
 """Lambda's LogResult is the last 4 KB of the log."""
 
-_PHASE, _WATCHING, _STARTED, _INIT, _TAIL_WANTED = range(5)
+_PHASE, _WATCHING, _STARTED, _INIT, _TAIL_WANTED, _HAS_SERVED = range(6)
 _INVOCATION = struct.Struct("<QQQ64p")
 _INVOCATION_AT = 8
 _NUMBER = struct.Struct("<Q")
-_SERVED_AT, _INIT_US_AT, _TAIL_LENGTH_AT, _TAIL_AT = 112, 120, 128, 136
+_INIT_US_AT, _TAIL_LENGTH_AT, _TAIL_AT = 112, 120, 128
 
 
 class Invocation:
@@ -116,13 +116,13 @@ class State:
         return Invocation(*_INVOCATION.unpack_from(self._memory, _INVOCATION_AT))
 
     @property
-    def served(self) -> int:
-        """Invocations that this handler process has answered."""
-        return int(_NUMBER.unpack_from(self._memory, _SERVED_AT)[0])
+    def has_served(self) -> int:
+        """Written by the handler process: 1 once it has answered an invocation."""
+        return self._memory[_HAS_SERVED]
 
-    @served.setter
-    def served(self, served: int) -> None:
-        _NUMBER.pack_into(self._memory, _SERVED_AT, served)
+    @has_served.setter
+    def has_served(self, answered: int) -> None:
+        self._memory[_HAS_SERVED] = answered
 
     @property
     def tail_wanted(self) -> int:

@@ -22,12 +22,17 @@ class RequestError(AgentError):
 
 def parse_head(head: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     """The request line and the headers (names in lower case) of a head without its empty line."""
-    lines = head.split(b"\r\n")
+    line, _, rest = head.partition(b"\r\n")
+    return line, parse_headers(rest)
+
+
+def parse_headers(lines: bytes) -> dict[bytes, bytes]:
+    """Header lines, without the last one's end."""
     headers = {}
-    for line in lines[1:]:
+    for line in lines.split(b"\r\n"):
         name, _, value = line.partition(b":")
         headers[name.lower()] = value.strip()
-    return lines[0], headers
+    return headers
 
 
 def body_length(headers: dict[bytes, bytes], limit: int) -> int:

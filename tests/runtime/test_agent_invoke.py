@@ -75,6 +75,27 @@ def test_wrong_tokens_are_refused(agent: Agent) -> None:
     assert agent.invoke(x_funclet_token="wrong").status == 401
 
 
+def test_what_is_remembered_of_a_gateways_requests_is_no_more_than_what_they_share(agent: Agent) -> None:
+    agent.specialise(ECHO)
+    for number, token in ((1, "invoke-token"), (2, "invoke-token"), (3, "invoke-tokem"), (4, "invoke-token")):
+        connection = Connection(agent.slots[0])
+        first = f"host: funclet\r\nx-funclet-token: {token}\r\ncontent-type: application/json\r\n"
+        rest = f"lambda-runtime-aws-request-id: id-{number}\r\ncontent-length: 1\r\n\r\n{number}"
+        connection.send_raw(f"POST /invoke HTTP/1.1\r\n{first}{rest}".encode())
+        answer = connection.receive()
+        assert (answer.status, answer.json.get("event")) == ((200, number) if token == "invoke-token" else (401, None))
+        connection.close()
+
+
+def test_a_circle_in_an_answer_does_not_harm_the_next_one(agent: Agent) -> None:
+    code = "circle = []\ncircle.append(circle)\nplain = {'a': [1.5, None, 'ü']}\n"
+    agent.specialise(code + "def lambda_handler(event, context):\n    return globals()[event]\n")
+    for _ in range(2):
+        message = "Unable to marshal response: Circular reference detected"
+        assert agent.invoke("circle").json["errorMessage"] == message
+        assert agent.invoke("plain").body == '{"a": [1.5, null, "ü"]}'.encode()
+
+
 def test_what_is_not_our_http_is_refused(agent: Agent) -> None:
     assert agent.control("GET", "/v2/status").status == 404
     agent.specialise(ECHO)
