@@ -13,7 +13,7 @@ from collections.abc import Callable
 import uvloop
 
 from benchmarks.cluster import Cluster, cluster
-from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.phases import phases
 from benchmarks.processes import running
@@ -31,17 +31,14 @@ def measure() -> list[Figure]:
         with phases(world) as by_phase:
             waited_ms = first_calls_ms(world)
         warm_ms = percentile(drive(world.port, 200, 1, world.request("f-00000"), world.host), 0.5) * 1000
-    framework_ms = median_ms(framework_start)
-    client_ms = median_ms(client_start)
+    beside = Beside()
+    beside.add("Flask functions-framework, a process alone", lambda: median_ms(framework_start))
+    beside.add("AWS's awslambdaric, a process alone", lambda: median_ms(client_start))
+    peers = [*beside.peers, Peer("a warm call here", warm_ms)]
     p50, p95 = percentile(waited_ms, 0.5), percentile(waited_ms, 0.95)
-    peers = [
-        Peer("Flask functions-framework, a process alone", framework_ms),
-        Peer("AWS's awslambdaric, a process alone", client_ms),
-        Peer("a warm call here", warm_ms),
-    ]
     details = {"waited_ms": waited_ms, "phases": by_phase}
     return [
-        Figure("cold_start_pool_p50_ms", p50, "ms", Budget(15), [*peers, quoted(74)], details=details),
+        Figure("cold_start_pool_p50_ms", p50, "ms", Budget(15), [*peers, quoted(74)], why=beside.why, details=details),
         Figure("cold_start_pool_p95_ms", p95, "ms", Budget(40), [*peers, quoted(134)]),
     ]
 

@@ -61,6 +61,26 @@ class Figure:
         return self.ratio_budget is None or (ratio is not None and self.ratio_budget.allows(ratio))
 
 
+class Beside:
+    """Gathers what is measured beside a figure. A peer that cannot be had here is left out, and that is said."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.missing: list[str] = []
+
+    def add(self, name: str, measure: Callable[[], float]) -> None:
+        """Measure it, if it can be had."""
+        try:
+            self.peers.append(Peer(name, measure()))
+        except Unmeasured as error:
+            self.missing.append(f"without {name}: {error}")
+
+    @property
+    def why(self) -> str:
+        """What is missing, and why."""
+        return "; ".join(self.missing)
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """One file of this folder: a function without arguments, and the figures that it hands back."""

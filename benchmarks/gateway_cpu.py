@@ -6,9 +6,10 @@ the one in the middle.
 Run: python -m benchmarks.gateway_cpu [CALLS]
 """
 
+import contextlib
 import sys
 
-from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.peers import haproxy, reverse_proxy
 from benchmarks.processes import Child, loopback_gateway, python_server
 from benchmarks.report import beside_text, value_text
@@ -22,20 +23,18 @@ FISSION = Peer("Fission 1.27 router", 513, source="measured earlier on such a ma
 def measure(calls: int = CALLS) -> Figure:
     """The gateway beside Go's ReverseProxy, HAProxy, and the least that Python can do."""
 
-    def cpu_us(child: Child) -> float:
-        return cpu_us_per_call(lambda: child.cpu_seconds, child.port, calls, CALLERS)
+    def cpu_us(server: contextlib.AbstractContextManager[Child]) -> float:
+        with server as child:
+            return cpu_us_per_call(lambda: child.cpu_seconds, child.port, calls, CALLERS)
 
+    beside = Beside()
     with python_server("slots", CALLERS, 0) as slots:
-        with loopback_gateway("t", slots.ports) as child:
-            own = cpu_us(child)
-        with reverse_proxy(slots.ports) as child:
-            go = cpu_us(child)
-        with haproxy(slots.ports) as child:
-            ha = cpu_us(child)
-        with python_server("bare", *slots.ports) as child:
-            bare = cpu_us(child)
-    peers = [Peer("Go ReverseProxy", go), Peer("HAProxy", ha), Peer("bare uvloop + httptools", bare), FISSION]
-    return Figure("gateway_cpu_us", own, "µs", Budget(25), peers, ratio_budget=Budget(0.7))
+        own = cpu_us(loopback_gateway("t", slots.ports))
+        beside.add("Go ReverseProxy", lambda: cpu_us(reverse_proxy(slots.ports)))
+        beside.add("HAProxy", lambda: cpu_us(haproxy(slots.ports)))
+        beside.add("bare uvloop + httptools", lambda: cpu_us(python_server("bare", *slots.ports)))
+    peers = [*beside.peers, FISSION]
+    return Figure("gateway_cpu_us", own, "µs", Budget(25), peers, ratio_budget=Budget(0.7), why=beside.why)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import sys
 
 from benchmarks.cluster import Cluster, cluster
-from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.processes import running
 
@@ -27,20 +27,23 @@ def measure() -> Figure:
         world.wait_pool(2)
         pods = [pod["metadata"]["name"] for pod in world.list_pods("funclet.dev/state=generic")]
         resident = [resident_mib(world, pod) for pod in pods]
-    with functions_framework() as child:
-        framework = child.resident_mib
-    peers = [
-        Peer("Flask functions-framework", framework),
-        Peer("AWS's awslambdaric", client_mib()),
-        Peer("Fission 1.27 Python environment", 95, "measured earlier on such a machine"),
-    ]
-    return Figure("idle_instance_mib", max(resident), "MiB", Budget(15), peers)
+    beside = Beside()
+    beside.add("Flask functions-framework", framework_mib)
+    beside.add("AWS's awslambdaric", client_mib)
+    peers = [*beside.peers, Peer("Fission 1.27 Python environment", 95, "measured earlier on such a machine")]
+    return Figure("idle_instance_mib", max(resident), "MiB", Budget(15), peers, why=beside.why)
 
 
 def resident_mib(world: Cluster, pod: str) -> float:
     """Of all processes in the pod but the one that asks."""
     answer = world.kubectl("exec", "-n", world.namespace, pod, "--", "python3", "-I", "-c", READ_STATM)
     return int(json.loads(answer)) / 2**20
+
+
+def framework_mib() -> float:
+    """gunicorn's processes before their first request."""
+    with functions_framework() as child:
+        return child.resident_mib
 
 
 def client_mib() -> float:

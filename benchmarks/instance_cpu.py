@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from tests.runtime.agent_client import INVOKE_TOKEN, REQUEST_ID, Agent, handler_pid
 
-from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.processes import cpu_seconds, running
 from benchmarks.report import beside_text, value_text
@@ -42,14 +42,12 @@ INVOKE = (
 
 def measure(calls: int = CALLS) -> Figure:
     """The instance beside all of them."""
-    framework, client, minimal = measure_framework(), measure_runtime_client(), measure_minimal(calls)
-    peers = [
-        Peer("Flask functions-framework", framework),
-        Peer("AWS's awslambdaric", client),
-        Peer("minimal Python loop", minimal),
-        Peer("Fission 1.27 Python environment", 149, source="measured earlier on such a machine"),
-    ]
-    return Figure("instance_cpu_us", measure_instance(calls), "µs", Budget(20), peers)
+    beside = Beside()
+    beside.add("Flask functions-framework", measure_framework)
+    beside.add("AWS's awslambdaric", measure_runtime_client)
+    beside.add("minimal Python loop", lambda: measure_minimal(calls))
+    peers = [*beside.peers, Peer("Fission 1.27 Python environment", 149, source="measured earlier on such a machine")]
+    return Figure("instance_cpu_us", measure_instance(calls), "µs", Budget(20), peers, why=beside.why)
 
 
 def measure_instance(calls: int) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.runtime.agent_client import INVOKE_TOKEN, handler_pid
 
-from benchmarks.figure import Budget, Figure, Peer
+from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.instance_cpu import specialised_agent
 from benchmarks.peers import functions_framework, haproxy
 from benchmarks.processes import cpu_seconds, loopback_gateway
@@ -26,9 +26,10 @@ FISSION = Peer(
 
 def measure() -> Figure:
     """Calls a second and core."""
-    own, usual = 1e6 / own_us(), 1e6 / usual_us()
-    peers = [Peer("HAProxy and functions-framework", usual), FISSION]
-    return Figure("warm_rps_per_core", own, "calls/s", Budget(BUDGET, at_least=True), peers)
+    beside = Beside()
+    beside.add("HAProxy and functions-framework", lambda: 1e6 / usual_us())
+    budget = Budget(BUDGET, at_least=True)
+    return Figure("warm_rps_per_core", 1e6 / own_us(), "calls/s", budget, [*beside.peers, FISSION], why=beside.why)
 
 
 def own_us() -> float:
