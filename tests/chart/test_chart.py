@@ -27,7 +27,7 @@ EVERYTHING = (
     'runtimes={"python3.11":"r.example/py311:1","python3.13":"r.example/py313:1"}',
     'control={"replicas":0,"nodeSelector":{"zone":"a"},"tolerations":[{"key":"k","operator":"Exists"}]}',
     'scaler={"replicas":0,"warmPoolSize":0,"imagePullPolicy":"Never"}',
-    'gateway={"replicas":3,"defaultNamespace":"shop","queueLimit":0,"queueTimeoutSeconds":2.5,'
+    'gateway={"replicas":3,"processes":2,"drainSeconds":0,"defaultNamespace":"shop","queueLimit":0,"queueTimeoutSeconds":2.5,'
     '"service":{"type":"NodePort","port":8000,"nodePort":30080,"annotations":{"a":"b"}}}',
     'events={"replicas":0,"stopSeconds":0,"asyncRetrySeconds":[0,0.5],"asyncResultSeconds":900}',
     'nats={"replicas":1,"image":"nats:2","maxPayload":"1MB","persistence":{"size":"1Gi","storageClassName":"fast"}}',
@@ -90,6 +90,22 @@ def test_the_schema_knows_every_value() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_zero_replicas_is_a_value(render: Render, role: str) -> None:
     assert named(render(f"{role}.replicas=0"), "Deployment", f"funclet-{role}")["spec"]["replicas"] == 0
+
+
+def test_several_gateways_get_a_disruption_budget_and_one_gets_none(render: Render) -> None:
+    budget = named(render("gateway.replicas=2"), "PodDisruptionBudget", "funclet-gateway")
+    assert budget["spec"]["maxUnavailable"] == 1
+    gateway = named(render("gateway.replicas=2"), "Deployment", "funclet-gateway")["spec"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= gateway["template"]["metadata"]["labels"].items()
+    assert not [o for o in render("gateway.replicas=1") if o["kind"] == "PodDisruptionBudget"]
+
+
+def test_gateways_reach_each_other_and_nobody_else_does(render: Render) -> None:
+    policy = named(render("networkPolicy.enabled=true", "gateway.processes=3"), "NetworkPolicy", "funclet-gateway")
+    callers, gateways = policy["spec"]["ingress"]
+    assert "from" not in callers
+    assert gateways["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
+    assert gateways["ports"] == [{"protocol": "TCP", "port": 8082, "endPort": 8084}]
 
 
 def test_the_single_writers_are_recreated(render: Render) -> None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     Render = Callable[..., list[dict[str, Any]]]
 
 ROLES = ("control", "scaler", "gateway", "events")
-OF_THE_PROCESS = {"host", "reporter"}
-"""Not settings of an installation: a pod listens on all its addresses, and names itself after its host name."""
+OF_THE_PROCESS = {"host", "reporter", "name", "listen_fd", "metrics_fd"}
+"""Not settings of an installation: a pod listens on all its addresses, and names itself after its host name; a
+supervisor gives its workers names and sockets."""
 SECRETS = {"FUNCLET_INTERNAL_TOKEN": "t" * 48, "FUNCLET_INSTANCE_SECRET": "s" * 48}
 
 

@@ -97,6 +97,12 @@ def unavailable(message: str, retry_after_seconds: int = 1) -> LambdaError:
     return LambdaError(503, "ServiceException", message, fault="Service", retry_after_seconds=retry_after_seconds)
 
 
+def answer_lost() -> LambdaError:
+    """500: the gateway that ran the invocation has ended, and with it the answer. The function may have run."""
+    message = "The gateway that ran this invocation has ended before its answer."
+    return LambdaError(500, "ServiceException", message, fault="Service")
+
+
 def request_too_large() -> LambdaError:
     """413."""
     message = f"Request must be smaller than {BODY_LIMIT_BYTES} bytes for the InvokeFunction operation"

@@ -27,19 +27,27 @@ class Owner(Protocol):
     """What a connection needs of the gateway."""
 
     answer_budget: Budget
-    date_header: str
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    now: float
-    """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
     request_budget: Budget
     stopping: bool
+
+    @property
+    def now(self) -> float:
+        """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
+
+    @property
+    def date_header(self) -> str:
+        """RFC 9110, 6.6.1, with its line's end."""
 
     def enter(self, client: "ClientProtocol") -> HttpAnswer | None:
         """A new connection; an answer if there are too many."""
 
     def handle(self, request: Request) -> None:
         """Answer this request, now or later, by `request.client.respond`."""
+
+    def place(self, request: Request) -> None:
+        """The same for one that was handled before and has not begun: its function may have moved."""
 
     def abandon(self, request: Request) -> None:
         """The caller went away before its answer."""
@@ -331,10 +339,14 @@ class ClientProtocol(asyncio.Protocol):
             return False
         if data:
             self._transport.write(data if request.is_old else b"%x\r\n%b\r\n" % (len(data), data))
-            if not self._writable:
-                self.unread_bytes += len(data)
-                self._owner.answer_budget.used_bytes += len(data)
+            self._count_unread(len(data))
         return True
+
+    def _count_unread(self, size: int) -> None:
+        """What is written to a caller that does not read lies here."""
+        if not self._writable:
+            self.unread_bytes += size
+            self._owner.answer_budget.used_bytes += size
 
     def end_stream(self, request: Request, data: bytes = b"") -> None:
         """Send the last part."""
@@ -349,6 +361,29 @@ class ClientProtocol(asyncio.Protocol):
         """Close the connection amid the answer, so that the caller sees that it is not whole."""
         if request is self._current and self._transport is not None:
             self._transport.close()
+
+    def respond_with(self, request: Request, answer: bytes) -> None:
+        """Send a whole answer as it is."""
+        self.relay(request, answer, complete=True, keep_alive=True)
+
+    def relay(self, request: Request, data: bytes, *, complete: bool, keep_alive: bool) -> None:
+        """Send a part of an answer that is serialised already; `keep_alive` is what its head says."""
+        if request is not self._current or self._transport is None:
+            return
+        self._transport.write(data)
+        self._count_unread(len(data))
+        if complete:
+            self._end_answer(request, keep_alive=keep_alive)
+
+    def place_again(self, request: Request) -> None:
+        """Its function may have moved; nothing of it has begun."""
+        if request is self._current:
+            self._owner.place(request)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is due."""
+        return self._current is None
 
     def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
         """The current request is answered."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_function
 from funclet.core.billing import billed_ms
@@ -18,6 +19,7 @@ from funclet.gateway.upstream import SlotConnection
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
+OnVacated = Callable[[str, Slot], None]
 
 
 class Dispatcher:
@@ -37,6 +39,8 @@ class Dispatcher:
         self.active: set[Call] = set()
         self._demand = demand
         self._held: list[SlotConnection] = []
+        self.on_vacated: OnVacated | None = None
+        """Told of slots that are free again, while another gateway waits for one."""
         self._settings = settings
         self._guard_seconds = limits.guard_seconds
 
@@ -132,6 +136,8 @@ class Dispatcher:
         self._demand.touch(pool)
         if waiter is not None:
             self._send(slot, waiter, now)
+        elif self.on_vacated is not None:
+            self.on_vacated(pool.key, slot)
         elif pool.revision is None:
             self.discard_unused(call.served)
 
@@ -186,6 +192,15 @@ class Dispatcher:
         for call in served.pool.refuse_waiting():
             self._refuse(call, error)
         self._demand.touch(served.pool)
+
+    def withdraw_waiting(self, served: Served) -> list[Call]:
+        """Take all that wait for this function back, unanswered."""
+        calls = served.pool.refuse_waiting()
+        for call in calls:
+            self.active.discard(call)
+            call.request.call = None
+        self._demand.touch(served.pool)
+        return calls
 
     def abandon(self, call: Call) -> None:
         """The caller went away. What runs goes on, as on Lambda; what waits does not begin; a stream breaks off."""

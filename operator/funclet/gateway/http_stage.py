@@ -64,12 +64,16 @@ class HttpReply:
         return client.begin_answer(request, answer) and client.write_piece(request, body)
 
     def refused(self, call: Call, error: LambdaError) -> None:
-        """429 and 503 as such, all else is the platform's fault."""
-        retry = error.retry_after_seconds
-        headers = [("retry-after", str(retry))] if retry is not None else []
-        message = REFUSALS.get(error.status)
-        answer = internal_error() if message is None else message_answer(error.status, message, headers)
-        call.request.client.respond(call.request, answer)
+        """The function has not run."""
+        call.request.client.respond(call.request, refusal(error))
+
+
+def refusal(error: LambdaError) -> HttpAnswer:
+    """429 and 503 as such, all else is the platform's fault."""
+    retry = error.retry_after_seconds
+    headers = [("retry-after", str(retry))] if retry is not None else []
+    message = REFUSALS.get(error.status)
+    return internal_error() if message is None else message_answer(error.status, message, headers)
 
 
 class HttpStage:
@@ -87,17 +91,25 @@ class HttpStage:
 
     def read(self, request: Request) -> Call | HttpAnswer:
         """The call to submit, or the answer to give at once."""
-        if self._table is None:
-            self._table = RouteTable(build_routes(self._triggers))
         received = read_request(request)
-        host = _host_name(dict(received.headers).get("host", ""))
-        match = self._table.match(received.method, host, received.path)
+        match = self._match(received.method, dict(received.headers).get("host", ""), received.path)
         served = None if match is None else self._functions.get(match.route.function)
         if match is None:
             return message_answer(404, "Not Found")
         if served is None or served.revision is None:
             return internal_error()
         return self._build_call(request, received, match, served)
+
+    def _match(self, method: str, host: str, path: str) -> Match | None:
+        if self._table is None:
+            self._table = RouteTable(build_routes(self._triggers))
+        return self._table.match(method, _host_name(host), path)
+
+    def find_key(self, request: Request) -> str | None:
+        """The function that this request invokes."""
+        path = request.url.decode("latin-1").partition("?")[0]
+        match = self._match(request.method.decode(), request.fields.get(b"host", b"").decode("latin-1"), path)
+        return None if match is None else match.route.function
 
     def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call | HttpAnswer:
         assert served.revision is not None

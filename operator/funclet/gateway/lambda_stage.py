@@ -108,6 +108,13 @@ class LambdaStage:
         call.build_head(trace, context, log_tail=log_tail)
         return call
 
+    def find_key(self, request: Request, target: Target) -> str | None:
+        """The function that this request invokes, if it does so at once."""
+        if target.operation != "Invoke" or request.fields.get(b"x-amz-invocation-type") in (b"Event", b"DryRun"):
+            return None
+        namespace = find_namespace(target, self._default_namespace, self._accounts)
+        return None if namespace is None else f"{namespace}/{target.name}"
+
     def _find_function(self, target: Target) -> Served | LambdaError:
         namespace = find_namespace(target, self._default_namespace, self._accounts)
         served = None if namespace is None else self._functions.get(f"{namespace}/{target.name}")

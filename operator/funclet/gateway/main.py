@@ -14,10 +14,12 @@ from funclet.adapters.event_log import EventLog
 from funclet.adapters.health import HealthServer, registry_text
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.metrics import INVOCATIONS
+from funclet.adapters.resources import Resources
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.adapters.usage_journal import UsageJournal
 from funclet.gateway.role import Gateway
 from funclet.gateway.settings import GatewaySettings
+from funclet.gateway.supervisor import supervise
 from funclet.gateway.usage import UsageReporter
 
 
@@ -34,17 +36,17 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run(settings: GatewaySettings) -> None:
+async def run(settings: GatewaySettings, resources: Resources) -> None:
     """Serve until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    catalog = Catalog(KubeResources.in_cluster(settings.watch_namespace))
-    scaler = ScalerClient(settings.scaler_url, settings.internal_token, socket.gethostname())
+    catalog = Catalog(resources)
+    scaler = ScalerClient(settings.scaler_url, settings.internal_token, settings.name or socket.gethostname())
     event_log = EventLog(settings.nats_url) if settings.nats_url else None
     gateway = Gateway(settings, catalog, scaler, event_log)
     usage = UsageReporter(INVOCATIONS, UsageJournal(settings.usage_journal), settings.nats_url)
-    health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready)
+    health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready, fd=settings.metrics_fd)
     await health.start()
     following = asyncio.create_task(catalog.run())
     await catalog.synced()
@@ -61,9 +63,14 @@ async def run(settings: GatewaySettings) -> None:
     following.cancel()
 
 
+async def run_in_cluster(settings: GatewaySettings) -> None:
+    """With the resources of the Kubernetes API."""
+    await run(settings, KubeResources.in_cluster(settings.watch_namespace))
+
+
 def main() -> None:
-    """Read the environment and run."""
+    """Read the environment and run, or look after several that do."""
     settings = GatewaySettings.from_environment()
     logs.configure("gateway", settings.log_level)
     raise_descriptor_limit()
-    uvloop.run(run(settings))
+    uvloop.run(supervise(settings) if settings.processes > 1 else run_in_cluster(settings))

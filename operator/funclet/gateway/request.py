@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from funclet.gateway.budget import Lease
     from funclet.gateway.call import Call
     from funclet.gateway.client import ClientProtocol
+    from funclet.gateway.forward import Relay
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """Those that an HTTP API of API Gateway has."""
@@ -17,12 +18,16 @@ METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 class Request:
     """One request, complete."""
 
-    __slots__ = ("body", "call", "client", "deadline", "fields", "is_old", "keep_alive", "lease", "method", "url")
+    __slots__ = (
+        "body", "call", "client", "deadline", "fields", "is_old", "keep_alive", "lease", "method", "relay", "url",
+    )  # fmt: skip
 
     def __init__(self, client: "ClientProtocol") -> None:
         self.client = client
         self.call: Call | None = None
         """The invocation that it has become, until it is answered."""
+        self.relay: Relay | None = None
+        """Its way to another gateway, until it is answered."""
         self.url = b""
         self.fields: dict[bytes, bytes] = {}
         """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import socket
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Protocol
@@ -13,8 +14,8 @@ from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
-from funclet.core.lambda_api import LambdaError, request_too_large, unavailable
-from funclet.core.messages import FeedMessage
+from funclet.core.lambda_api import LambdaError, answer_lost, request_too_large, unavailable
+from funclet.core.messages import FeedMessage, Peers
 from funclet.core.revision import Revision
 from funclet.gateway.asynchronous import Intake
 from funclet.gateway.budget import Budget
@@ -22,12 +23,15 @@ from funclet.gateway.call import Acceptance, Call, Lookup
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
-from funclet.gateway.http_stage import HttpStage
+from funclet.gateway.door import Door
+from funclet.gateway.forward import Relay
+from funclet.gateway.http_stage import HttpStage, refusal
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.instances import InstanceBook
 from funclet.gateway.lambda_reply import error_answer
 from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
+from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 
@@ -36,6 +40,7 @@ log = logging.getLogger(__name__)
 MIB = 1024 * 1024
 LINGERING_CLIENTS = 100
 """So many connections beyond the limit are open for the moment in which they are told."""
+BACKLOG = 4096
 SWEEP_SECONDS = 0.25
 """How late a timeout may be noticed. One sweep is cheaper than a timer for each call."""
 
@@ -78,6 +83,8 @@ class Gateway:
         self._settings = settings
         self._catalog = catalog
         self._scaler = scaler
+        self._neighbourhood: Neighbourhood | None = None
+        self._door: Door | None = None
         self._event_log = event_log
         self._intake = Intake(event_log)
         self._accounts: dict[str, str] = {}
@@ -102,16 +109,33 @@ class Gateway:
         self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)
         self._follow_catalog()
         self._sweep()
+        if settings.peer_port is not None:
+            await self._meet_others(settings.peer_port)
         self._tasks = [
             self.loop.create_task(self._demand.run()),
             self.loop.create_task(self._scaler.follow(self._apply)),
         ]
         if self._event_log is not None:
             self._event_log.start()
-        self._server = await self.loop.create_server(
-            lambda: ClientProtocol(self), settings.host, settings.port, backlog=4096
-        )
+        self._server = await self._listen()
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _listen(self) -> asyncio.Server:
+        settings = self._settings
+        if settings.listen_fd is not None:
+            return await self.loop.create_server(
+                lambda: ClientProtocol(self), sock=socket.socket(fileno=settings.listen_fd), backlog=BACKLOG
+            )
+        return await self.loop.create_server(
+            lambda: ClientProtocol(self), settings.host, settings.port, backlog=BACKLOG
+        )
+
+    async def _meet_others(self, port: int) -> None:
+        token = self._settings.internal_token
+        self._neighbourhood = Neighbourhood(self, self._dispatcher, self._scaler.reporter, token)
+        self._door = Door(self, self._neighbourhood, token)
+        self._neighbourhood.port = await self._door.open(self._settings.host, port)
+        self._scaler.introduce = self._neighbourhood.introduction
 
     def _follow_catalog(self) -> None:
         self._catalog.on_function(self._change_function)
@@ -127,7 +151,10 @@ class Gateway:
     def _apply(self, message: FeedMessage) -> None:
         """The feed's outermost line: one bad message must not end it."""
         try:
-            self._book.apply(message)
+            if not isinstance(message, Peers):
+                self._book.apply(message)
+            elif self._neighbourhood is not None:
+                self._neighbourhood.apply(message)
         except Exception:
             log.exception("feed message not applied", extra={"type": message.type})
 
@@ -135,16 +162,17 @@ class Gateway:
         self._book.remove_all(names)
 
     async def stop(self) -> None:
-        """Take no new callers; let what runs end, for as long as the settings allow."""
+        """Hand the functions over, take no new callers; let what runs end, for as long as the settings allow."""
         self.stopping = True
-        if self._server is not None:
-            self._server.close()
-        for client in list(self.clients):
-            client.close_when_idle()
+        self._demand.leave()
+        await asyncio.sleep(self._settings.drain_seconds)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.shutdown_seconds if self.clients else 0):
-                await self._deserted.wait()
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await self._end_calls()
         self._sweeper.cancel()
+        if self._door is not None and self._neighbourhood is not None:
+            self._door.close()
+            await self._neighbourhood.close()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -156,7 +184,27 @@ class Gateway:
             await self._event_log.close()
         await self._scaler.close()
 
+    async def _end_calls(self) -> None:
+        """Until all callers have their answers, those of the other gateways too."""
+        if self._neighbourhood is not None:
+            await self._neighbourhood.handed_over()
+        if self._server is not None:
+            self._server.close()
+        for client in list(self.clients):
+            client.close_when_idle()
+        if self.clients:
+            await self._deserted.wait()
+        if self._door is not None:
+            await self._door.idle()
+
     def handle(self, request: Request) -> None:
+        """Answer a caller: here, or by the gateway that is the home of its function."""
+        if self._neighbourhood is None or self._neighbourhood.is_here(request):
+            self.serve(request)
+
+    place = handle
+
+    def serve(self, request: Request) -> None:
         """Route a request: the Lambda API by its path, HTTP triggers for all else."""
         authorization = request.fields.get(b"authorization", b"")
         trusted = authorization.startswith(b"Bearer ") and hmac.compare_digest(
@@ -174,6 +222,25 @@ class Gateway:
             case Lookup():
                 self._intake.find(request, asked)
 
+    def find_key(self, request: Request) -> str | None:
+        """The function whose slots this request needs; None: it needs none."""
+        target = self._lambda.find_target(request.url)
+        if target is None:
+            return self._http.find_key(request)
+        return None if isinstance(target, LambdaError) else self._lambda.find_key(request, target)
+
+    def refuse_relay(self, relay: Relay, *, delivered: bool) -> None:
+        """The function's home does not answer, in the words of the API that was called."""
+        request = relay.request
+        if relay.begun:
+            request.client.abort()
+            return
+        error = answer_lost() if delivered else unavailable("The gateway that serves this function cannot be reached.")
+        if self._lambda.find_target(request.url) is None:
+            request.client.respond(request, refusal(error))
+        else:
+            request.client.respond(request, error_answer(error, new_request_id()))
+
     def _read(self, request: Request, *, trusted: bool) -> Call | Acceptance | Lookup | HttpAnswer:
         target = self._lambda.find_target(request.url)
         if target is None:
@@ -184,13 +251,17 @@ class Gateway:
 
     def abandon(self, request: Request) -> None:
         """The caller went away before its answer."""
+        if self._neighbourhood is not None:
+            self._neighbourhood.forget(request)
         call, request.call = request.call, None
         if call is not None:
             self._dispatcher.abandon(call)
 
     def throttle(self, request: Request, *, paused: bool) -> None:
         """The caller of a streamed answer does not read it: its instance waits."""
-        if request.call is not None:
+        if request.relay is not None and self._neighbourhood is not None:
+            self._neighbourhood.throttle(request.relay, paused=paused)
+        elif request.call is not None:
             self._dispatcher.throttle(request.call, paused=paused)
 
     def enter(self, client: ClientProtocol) -> HttpAnswer | None:

@@ -21,6 +21,17 @@ class GatewaySettings(RoleSettings):
     process this name and .1 is taken. None: memory."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Callers' port; 0 takes a free one."""
+    name: str | None = None
+    """What this gateway is called in its reports to the scaler. None: the host's name."""
+    metrics_fd: int | None = Field(default=None, ge=0)
+    """An inherited listening socket instead of the port for probes and metrics. The supervisor sets it."""
+    listen_fd: int | None = Field(default=None, ge=0)
+    """A listening socket that this process has inherited, instead of the port. The supervisor of several sets it."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Gateway processes on this machine, on the same port. With more than one, the first process only supervises."""
+    peer_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where other gateways reach this one; the second process of a machine takes the next port, and so on. 0: any free
+    one. None: this gateway is the only one."""
     host: str = "0.0.0.0"
     """Address to listen on."""
     default_namespace: str = "default"
@@ -40,5 +51,7 @@ class GatewaySettings(RoleSettings):
     """
     client_limit: int = Field(default=10000, ge=1)
     """Connections of callers; more are told 503 and closed."""
+    drain_seconds: float = Field(default=0, ge=0)
+    """How long new callers are still served when the gateway is stopped: so long others may take to hear of it."""
     shutdown_seconds: float = Field(default=20, ge=0)
     """How long running invocations may take to end when the gateway is stopped."""

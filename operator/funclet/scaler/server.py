@@ -37,7 +37,8 @@ class Server:
         app = web.Application(middlewares=[self._admit], client_max_size=REPORT_LIMIT_BYTES)
         app.router.add_post("/v1/demand", self._demand)
         app.router.add_get("/v1/instances", self._instances)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        # A feed ends with its connection: the others are told at once that a gateway has died, not at the next ping.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         self.port = self._runner.addresses[0][1]

@@ -1,0 +1,264 @@
+"""Gateways beside each other: one home for each function, whichever gateway a caller reaches."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvloop
+from tests.adapters.gateway_world import TOKEN, until
+from tests.adapters.peers_world import PeersWorld, beside_each_other
+
+from funclet.adapters.metrics import INVOCATIONS
+from funclet.gateway.forward import NOT_HOME
+
+
+@pytest.fixture(scope="module")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop of production."""
+    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
+    return policy
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[PeersWorld]:
+    async with beside_each_other(queue_limit=4) as world:
+        yield world
+
+
+class Gate:
+    """A handler that answers when it may."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.entered = 0
+
+    async def __call__(self, _: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+        self.entered += 1
+        await self.open.wait()
+        return {}, body
+
+
+async def test_every_function_is_answered_by_every_gateway(world: PeersWorld) -> None:
+    a, b = world.gateways
+    for home in (a, b):
+        name = world.function_at(home)
+        slot = await world.function(name)
+        for beside in (a, b):
+            answer = await beside.invoke(name, b'{"word": "x"}')
+            assert (answer.status_code, answer.json()) == (200, {"word": "x"})
+            assert answer.headers["x-funclet-billed-ms"] == "2"
+            assert len(answer.headers["x-amzn-requestid"]) == 36
+        assert len(slot.received) == 2
+        assert INVOCATIONS.of(f"default/{name}").ok == 2, "both gateways count into this process' meters"
+
+
+async def test_no_slot_is_booked_twice(world: PeersWorld) -> None:
+    name = world.function_at(world.gateways[0])
+    slot = await world.function(name)
+    both = [beside.invoke(name) for beside in world.gateways for _ in range(2)]
+    answers = await asyncio.gather(*both)
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert slot.most_running == 1
+
+
+async def test_reserved_concurrency_holds_over_all(world: PeersWorld) -> None:
+    gate = Gate()
+    name = world.function_at(world.gateways[0])
+    await world.function(name, gate, slots=5, reserved=3)
+    calls = [asyncio.create_task(beside.invoke(name)) for beside in world.gateways for _ in range(4)]
+    await until(lambda: sum(call.done() for call in calls) == 5)
+    gate.open.set()
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["x-amzn-errortype"] == "TooManyRequestsException"
+    assert refused.json()["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+async def test_the_queue_limit_holds_over_all(world: PeersWorld) -> None:
+    gate = Gate()
+    name = world.function_at(world.gateways[0])
+    await world.function(name, gate)
+    calls = [asyncio.create_task(beside.invoke(name)) for beside in world.gateways for _ in range(4)]
+    await until(lambda: sum(call.done() for call in calls) == 3)
+    gate.open.set()
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [503] * 3
+    assert gate.entered == 5
+
+
+async def test_the_largest_bodies_pass_both_ways(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    body = json.dumps("x" * (6 * 1024 * 1024 - 2)).encode()
+    answer = await b.invoke(name, body)
+    assert (answer.status_code, answer.content) == (200, body)
+
+
+async def test_http_triggers_see_the_caller_and_not_the_gateway(world: PeersWorld) -> None:
+    async def respond(_: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+        event = json.loads(body)
+        answer = {"statusCode": 418, "headers": {"x-seen": "1"}, "cookies": ["a=1", "b=2"], "body": json.dumps(event)}
+        return {}, json.dumps(answer).encode()
+
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name, respond)
+    world.catalog.put_http("http", name, "/hello/{who}")
+    direct, forwarded = [
+        await beside.http.post("/hello/you?x=1", content=b"text", headers={"cookie": "c=3", "host": "example.org"})
+        for beside in (a, b)
+    ]
+    assert forwarded.status_code == 418
+    assert forwarded.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert forwarded.headers.keys() == direct.headers.keys()
+    events = [answer.json() for answer in (direct, forwarded)]
+    for event in events:
+        assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
+        assert len(event["requestContext"].pop("requestId")) == 36
+        event["requestContext"].pop("time")
+        event["requestContext"].pop("timeEpoch")
+    assert events[0] == events[1]
+    head = await b.http.head("/hello/you")
+    assert (head.status_code, head.content, head.headers["x-seen"]) == (418, b"", "1")
+    assert (await b.http.get("/nowhere")).status_code == 404
+
+
+async def test_an_old_caller_is_answered_and_its_connection_closed(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    reader, writer = await asyncio.open_connection("127.0.0.1", b.gateway.port)
+    writer.write(f"POST /2015-03-31/functions/{name}/invocations HTTP/1.0\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n{}")
+    writer.close()
+
+
+async def test_errors_are_the_homes(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    bad = await b.invoke(name, b"{")
+    assert (bad.status_code, bad.headers["x-amzn-errortype"]) == (400, "InvalidRequestContentException")
+    missing = await b.invoke(world.function_at(a, "missing"))
+    assert (missing.status_code, missing.headers["x-amzn-errortype"]) == (404, "ResourceNotFoundException")
+
+
+async def test_a_caller_that_goes_away_waits_no_longer(world: PeersWorld) -> None:
+    gate = Gate()
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name, gate)
+    first = asyncio.create_task(b.invoke(name))
+    await until(lambda: gate.entered == 1)
+    second = asyncio.create_task(b.invoke(name))
+    await until(lambda: a.busy(name) == 2)
+    second.cancel()
+    await until(lambda: a.busy(name) == 1)
+    gate.open.set()
+    assert (await first).status_code == 200
+    assert gate.entered == 1
+
+
+async def test_connections_between_gateways_are_kept(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    for _ in range(20):
+        assert (await b.invoke(name)).status_code == 200
+    assert a.gateway._door is not None
+    assert len([client for client in a.gateway._door.clients if client.source_ip]) <= 2
+
+
+async def test_the_door_opens_to_gateways_alone_and_passes_nothing_on(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    path = f"http://127.0.0.1:{b.neighbourhood.port}/2015-03-31/functions/{name}/invocations"
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(path, content=b"{}")).status_code == 401
+        wrong = await client.post(path, content=b"{}", headers={"x-funclet-peer-token": "guess"})
+        assert wrong.status_code == 401
+        lost = await client.post(path, content=b"{}", headers={"x-funclet-peer-token": TOKEN})
+        assert (lost.status_code, lost.reason_phrase) == (421, "Not Home")
+        nonsense = await client.post(
+            f"http://127.0.0.1:{b.neighbourhood.port}/v1/peers/note",
+            content=b"{}",
+            headers={"x-funclet-peer-token": TOKEN},
+        )
+        assert nonsense.status_code == 400
+    assert b"421 Not Home" in NOT_HOME
+
+
+async def test_what_callers_say_of_themselves_in_our_words_is_not_believed(world: PeersWorld) -> None:
+    async def respond(_: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+        return {}, json.dumps({"statusCode": 200, "body": body.decode()}).encode()
+
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name, respond)
+    world.catalog.put_http("http", name, "/hello")
+    headers = {"x-funclet-peer-source": "10.9.9.9", "x-funclet-peer-token": "guess"}
+    event = (await b.http.get("/hello", headers=headers)).json()
+    assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
+    assert not [key for key in event["headers"] if key.startswith("x-funclet-peer")]
+
+
+async def test_a_gateway_that_comes_takes_its_share_and_books_nothing_twice(world: PeersWorld) -> None:
+    gate = Gate()
+    a, b = world.gateways
+    names = [f"g{number}" for number in range(12)]
+    slots = [await world.function(name, gate) for name in names]
+    running = [asyncio.create_task(a.invoke(name)) for name in names]
+    await until(lambda: gate.entered == len(names))
+    c = await world.add()
+    await world.agreed()
+    moved = [name for name in names if world.home_of(name) is c]
+    assert moved
+    waiting = [asyncio.create_task(beside.invoke(name)) for name in moved for beside in (a, b, c)]
+    await until(lambda: sum(c.busy(name) for name in moved) == len(waiting))
+    assert gate.entered == len(names)
+    gate.open.set()
+    answers = await asyncio.gather(*running, *waiting)
+    assert {answer.status_code for answer in answers} == {200}
+    assert {slot.most_running for slot in slots} == {1}
+
+
+async def test_a_gateway_that_leaves_hands_over_what_runs_and_what_waits(world: PeersWorld) -> None:
+    gate = Gate()
+    a, b = world.gateways
+    name = world.function_at(a)
+    slot = await world.function(name, gate, reserved=4)
+    calls = [asyncio.create_task(beside.invoke(name)) for beside in (a, b, b)]
+    await until(lambda: a.busy(name) == 3)
+    stopping = asyncio.create_task(a.gateway.stop())
+    await until(lambda: b.busy(name) == 2)
+    assert gate.entered == 1
+    late = asyncio.create_task(b.invoke(name))
+    await until(lambda: b.busy(name) == 3)
+    assert (await b.invoke(name)).status_code == 429
+    gate.open.set()
+    answers = await asyncio.gather(*calls, late)
+    assert {answer.status_code for answer in answers} == {200}
+    await stopping
+    assert slot.most_running == 1
+
+
+async def test_with_the_scaler_down_the_last_list_holds(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    slot = await world.function(name)
+    await world.scaler.stop()
+    answers = await asyncio.gather(*(beside.invoke(name) for beside in (a, b) for _ in range(2)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert slot.most_running == 1
+    epoch = a.neighbourhood.homes.epoch
+    await world.scaler.start()
+    await until(lambda: len(world.scaler.gateways) == 2)
+    assert (await b.invoke(name)).status_code == 200
+    assert a.neighbourhood.homes.epoch == epoch
