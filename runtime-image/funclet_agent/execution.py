@@ -21,9 +21,11 @@ from funclet_agent.invocation import Invocation, Outcome, failed, platform_failu
 from funclet_agent.loop import Loop
 from funclet_agent.marshalling import MAX_ANSWER_BYTES
 from funclet_agent.process import Plan
+from funclet_agent.relay import Relay
 from funclet_agent.runtime_doors import ApiDoor
 from funclet_agent.sandbox import Sandbox
 from funclet_agent.spawning import SpawnError
+from funclet_agent.streaming import MAX_STREAM_BYTES, is_wanted
 
 HOST = "127.0.0.1"
 
@@ -185,14 +187,21 @@ class ExecutionEnvironment:
         if self.is_ready and not self._ending:
             self._owner.on_ready()
 
+    def runtime_stream(self, exchange: Exchange, request_id: str) -> None:
+        """The head of a streamed answer: what follows goes to the caller as it comes, if that reads a stream."""
+        out = self._out
+        if out is not None and out.request_id == request_id and is_wanted(out.exchange.head.headers):
+            Relay(exchange, out.exchange).begin()
+
     def runtime_response(self, exchange: Exchange, request_id: str) -> None:
         """POST /runtime/invocation/{id}/response, streamed or not; trailers tell of an error in the middle."""
         if not self._may_answer(exchange, request_id, "InvocationResponse"):
             return
         if exchange.too_long:
-            message = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
+            limit = MAX_STREAM_BYTES if exchange.sink else MAX_ANSWER_BYTES
+            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
             self._settle(failed({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}))
-            exchange.respond(413, runtime_api.too_large(MAX_ANSWER_BYTES))
+            exchange.respond(413, runtime_api.too_large(limit))
             return
         error_type = exchange.trailers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")
         self._settle(_stream_failure(exchange, error_type) if error_type else Outcome(bytes(exchange.body)))

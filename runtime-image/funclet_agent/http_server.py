@@ -4,11 +4,13 @@ One request at a time on each connection; the next one is read when the answer t
 """
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from funclet_agent.http1 import Data, Event, Head, Headers, RequestReader
 from funclet_agent.loop import READ, WRITE, Loop
+from funclet_agent.streaming import encode_piece, ending
 from funclet_agent.wire import RequestError, answer
 
 MAX_CONNECTIONS = 200
@@ -43,7 +45,11 @@ class Exchange:
         self.too_long = False
         """More than the limit came; the rest was dropped."""
         self.trailers: Headers = {}
+        self.sink: Callable[[bytes], None] | None = None
+        """Where the body goes as it comes, if it is not kept."""
         self.answered = False
+        self.streaming = False
+        """A part of its answer has been sent."""
         self._connection = connection
 
     def prove(self) -> None:
@@ -52,7 +58,9 @@ class Exchange:
 
     def take(self, content: bytes) -> None:
         """A piece of the body."""
-        if len(self.body) + len(content) > self.body_limit:
+        if self.sink is not None:
+            self.sink(content)
+        elif len(self.body) + len(content) > self.body_limit:
             self.too_long = True
         else:
             self.body += content
@@ -62,7 +70,29 @@ class Exchange:
         if self.answered:
             return
         self.answered = True
-        self._connection.send_answer(answer(status, body, headers + (CLOSE if close else b"")), close=close)
+        headers += CLOSE if close else b""
+        data = ending(headers, body) if self.streaming else answer(status, body, headers)
+        self._connection.send_answer(data, close=close)
+
+    def send_piece(self, content_type: bytes, piece: bytes) -> int:
+        """Begin the answer or go on with it; `respond` ends it. Returns the bytes that the client has not taken yet."""
+        if self.answered:
+            return 0
+        self._connection.send(encode_piece(b"" if self.streaming else content_type, piece))
+        self.streaming = True
+        return self._connection.unsent_bytes
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once, when the client has taken all, or is gone."""
+        self._connection.on_drained = callback
+
+    def pause(self) -> None:
+        """Read no more of the body."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._connection.resume()
 
 
 class Connection:
@@ -76,6 +106,8 @@ class Connection:
         self._complete = False
         self._unsent = bytearray()
         self._closing = False
+        self._paused = False
+        self.on_drained: Callable[[], None] | None = None
         self.proven = False
         server.loop.watch(connection.fileno(), self._ready)
 
@@ -86,10 +118,33 @@ class Connection:
         self._server.loop.forget(self._socket.fileno())
         self._server.connections.pop(self, None)
         self._socket.close()
+        self._tell_drained()
         exchange, self._exchange = self._exchange, None
         if exchange is not None and not exchange.answered:
             exchange.answered = True
             self._server.handler.lost(exchange)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the client has not taken yet."""
+        return len(self._unsent)
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        if self._socket.fileno() >= 0 and not self._paused:
+            self._paused = True
+            self._server.loop.change(self._socket.fileno(), 0)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._socket.fileno() >= 0 and self._paused:
+            self._paused = False
+            self._server.loop.change(self._socket.fileno(), READ)
+
+    def _tell_drained(self) -> None:
+        callback, self.on_drained = self.on_drained, None
+        if callback is not None:
+            callback()
 
     def _ready(self) -> None:
         if self._unsent:
@@ -125,7 +180,7 @@ class Connection:
         if isinstance(event, Head):
             self._exchange = Exchange(self, event)
             if event.headers.get(b"expect", b"").lower() == b"100-continue":
-                self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._server.handler.begin(self._exchange)
         elif self._exchange is None:
             return
@@ -141,7 +196,7 @@ class Connection:
 
     def send_answer(self, data: bytes, *, close: bool) -> None:
         """The answer to the current request. One that came before the request's end closes the connection."""
-        self._send(data)
+        self.send(data)
         self._closing = close or not self._complete
         if self._socket.fileno() < 0:
             return
@@ -159,7 +214,8 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
         self.close()
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Send what the client takes now, and the rest when it can."""
         if not self._unsent:
             try:
                 data = data[self._socket.send(data) :]
@@ -182,6 +238,7 @@ class Connection:
             return
         if not self._unsent:
             self._server.loop.change(self._socket.fileno(), READ)
+            self._tell_drained()
             if self._closing:
                 self._hang_up()
 

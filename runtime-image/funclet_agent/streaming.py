@@ -73,13 +73,18 @@ def send_pieces(generator: Any, send: Callable[[bytes], bool]) -> bool:
     begun = False
     try:
         for content_type, data in read_pieces(generator, MAX_STREAM_BYTES):
-            head = b"" if begun else HEAD % content_type
+            piece = encode_piece(b"" if begun else content_type, data)
             begun = True
-            if not send(b"%b%x\r\n%b\r\n" % (head, len(data), data)):
+            if not send(piece):
                 return False
         return begun or send(HEAD % BYTES_TYPE)
     finally:
         generator.close()
+
+
+def encode_piece(content_type: bytes, data: bytes) -> bytes:
+    """A chunk; before it the head, if a content type is given."""
+    return b"%b%x\r\n%b\r\n" % (HEAD % content_type if content_type else b"", len(data), data)
 
 
 def ending(extra: bytes, error: bytes = b"") -> bytes:
