@@ -131,25 +131,27 @@ class ClientProtocol(asyncio.Protocol):
         """Parse; complete requests are answered in their order."""
         rest = data
         while rest and not (self._lingering or self._cut):
-            rest = self._feed(rest)
+            self._received += len(rest)
+            if self._owed:
+                rest = self._take_owed(rest)
+                continue
+            size = len(rest)
+            try:
+                self._parser.feed_data(rest)
+                rest = b""
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = self._decline_upgrade(rest[upgrade.args[0] :])
+            except httptools.HttpParserError:
+                rest = b""
+                self._fail(message_answer(400, "Bad Request"))
+            if self._received > self._limits.head_bytes + size:
+                self._check_received(self._received - self._body_size - size)
         self._next()
 
-    def _feed(self, data: bytes) -> bytes:
-        """What is to be parsed next, with a new parser: nothing is upgraded, the request is answered all the same."""
-        self._received += len(data)
-        if self._owed:
-            return self._take_owed(data)
-        rest = b""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :] if self._fault is None else b""
-        except httptools.HttpParserError:
-            self._fail(message_answer(400, "Bad Request"))
-        if self._received > self._limits.head_bytes + len(data):
-            self._check_received(self._received - self._body_size - len(data))
-        return rest
+    def _decline_upgrade(self, rest: bytes) -> bytes:
+        """Nothing is upgraded: the request is answered as if it had not asked, and `rest` belongs to the next ones."""
+        self._parser = httptools.HttpRequestParser(self)
+        return rest if self._fault is None else b""
 
     def _take_owed(self, data: bytes) -> bytes:
         """The body of a request that offers an upgrade: httptools takes what follows its head for another protocol."""
@@ -238,12 +240,15 @@ class ClientProtocol(asyncio.Protocol):
         """A piece of the body."""
         if self._fault is not None:
             return
+        limits, now = self._limits, self._owner.now
         if not self._body:
-            self._request.deadline = self._owner.now + self._limits.body_seconds
+            self._request.deadline = now + limits.body_seconds
+            self._deadline = now + limits.body_gap_seconds
+        else:
+            self._deadline = min(self._request.deadline, now + limits.body_gap_seconds)
         self._body.append(body)
         self._body_size += len(body)
-        self._deadline = min(self._request.deadline, self._owner.now + self._limits.body_gap_seconds)
-        if self._body_size > self._limits.small_bytes:
+        if self._body_size > limits.small_bytes:
             self._check_body()
 
     def _check_body(self) -> None:
