@@ -81,6 +81,10 @@ performance: ## Measure everything and write docs/performance.md with its table 
 	-@$(MAKE) bench
 	@build/bench-venv/bin/python scripts/performance
 
+.PHONY: plots
+plots: setup build/bench-venv/installed ## Draw the plots of docs/scaling.md again
+	@build/bench-venv/bin/python scripts/plot_scaling.py $(BIN)/funclet docs/img
+
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes on this machine and write build/kubeconfig
 	@$(CLUSTER) up
