@@ -2,7 +2,10 @@
 
 import pytest
 from tests.e2e.conftest import Deployer
+from tests.e2e.ledger import usage_of
 from tests.e2e.worlds import World, eventually
+
+from funclet.core.usage import Usage
 
 WORK = """
     import time
@@ -36,3 +39,10 @@ def test_the_first_answer_pays_for_its_init_phase(world: World, deploy: Deployer
     first, second = world.invoke(function), world.invoke(function)
     assert first.billed_ms >= 300
     assert second.billed_ms < 100
+
+
+def test_the_ledger_has_what_the_answers_said(world: World, deploy: Deployer) -> None:
+    function = deploy.function(WORK, memorySize=512)
+    answers = [world.invoke(function, {"ms": ms}) for ms in (1, 13, 20)]
+    billed_ms = sum(answer.billed_ms for answer in answers)
+    eventually(lambda: usage_of(world, function) == Usage(3, 1, billed_ms, billed_ms * 512))
