@@ -114,13 +114,14 @@ class Cluster(ClusterWorld):
         items: list[dict[str, Any]] = answer.json()["items"]
         return items
 
-    def running_generics(self) -> int:
-        """Generic instances of the namespace's pool whose container runs."""
-        return sum(pod["status"]["phase"] == "Running" for pod in self.list_pods("funclet.dev/state=generic"))
-
     def wait_pool(self, size: int, seconds: float = 90) -> None:
-        """Returns when the pool holds so many running instances."""
-        self.wait(lambda: self.running_generics() >= size, f"{size} generic instances", seconds)
+        """Returns when the pool holds so many running instances, and none is on its way any more."""
+
+        def is_complete() -> bool:
+            phases = [pod["status"]["phase"] for pod in self.list_pods("funclet.dev/state=generic")]
+            return len(phases) >= size and set(phases) <= {"Running"}
+
+        self.wait(is_complete, f"{size} generic instances", seconds)
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float, every: float = 0.1) -> None:
         """Asks until it is so. Raises Unmeasured when that takes too long."""
