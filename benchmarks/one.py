@@ -31,13 +31,14 @@ def within(seconds: int, benchmark: Benchmark) -> list[Figure]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Unmeasured(f"took more than {seconds} s" if number == signal.SIGALRM else "was interrupted")
 
-    signal.signal(signal.SIGALRM, give_up)
-    signal.signal(signal.SIGTERM, give_up)
+    before = {number: signal.signal(number, give_up) for number in (signal.SIGALRM, signal.SIGTERM)}
     signal.alarm(seconds)
     try:
         measured = benchmark.measure()
     finally:
         signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return list(measured) if isinstance(measured, Sequence) else [measured]
 
 

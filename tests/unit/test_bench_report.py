@@ -1,11 +1,15 @@
 """The benchmarks' figures: their budgets, their JSON, their table."""
 
 import json
+import threading
+from collections.abc import Callable
 
 import pytest
-from benchmarks.figure import Budget, Figure, Peer, from_json, to_json
+from benchmarks.figure import Benchmark, Beside, Budget, Figure, Peer, Unmeasured, from_json, to_json
+from benchmarks.one import run
 from benchmarks.report import beside_text, budget_text, markdown_table, number, value_text, verdict
 from benchmarks.suite import SUITE, chosen
+from benchmarks.warm_path import percentile
 
 GO = Peer("Go", 40.0)
 FIGURE = Figure(
@@ -62,3 +66,45 @@ def test_benchmarks_are_chosen_by_figure_or_file() -> None:
 def test_every_figure_has_one_benchmark() -> None:
     names = [name for one in SUITE for name in one.figures]
     assert len(names) == len(set(names))
+
+
+def lacks_a_program() -> Figure:
+    raise Unmeasured("haproxy is not on this machine: apt-get install haproxy")
+
+
+def breaks() -> Figure:
+    raise ValueError("no")
+
+
+def hangs() -> Figure:
+    threading.Event().wait(30)
+    return FIGURE
+
+
+@pytest.mark.parametrize(
+    ("measure", "why"),
+    [
+        (lacks_a_program, "haproxy is not on this machine: apt-get install haproxy"),
+        (breaks, "failed: ValueError: no"),
+        (hangs, "took more than 1 s"),
+    ],
+)
+def test_what_could_not_be_measured_is_said(measure: Callable[[], Figure], why: str) -> None:
+    figures = run(Benchmark(measure, ("one_us", "other_us"), limit_seconds=1))
+    assert [(one.name, one.value, one.why) for one in figures] == [("one_us", None, why), ("other_us", None, why)]
+
+
+def test_a_peer_that_cannot_be_had_is_left_out_and_said() -> None:
+    def missing() -> float:
+        raise Unmeasured("install it")
+
+    beside = Beside()
+    beside.add("Go", lambda: 40.0)
+    beside.add("HAProxy", missing)
+    assert beside.peers == [GO]
+    assert beside.why == "without HAProxy: install it"
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(number) for number in range(100, 0, -1)]
+    assert [percentile(values, share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 51.0, 96.0, 100.0]
