@@ -94,6 +94,16 @@ def test_a_timeout_is_answered_for_and_the_next_call_works(function: tuple[str, 
     assert agent.invoke(3).json["event"] == 3
 
 
+def streamed(agent: Agent, event: Any) -> tuple[bytes, dict[str, str]]:
+    """What a caller gets who reads a stream: all pieces, and the trailers."""
+    connection = agent.send(event, lambda_runtime_function_response_mode="streaming")
+    assert connection.receive_head()["transfer-encoding"] == "chunked"
+    pieces = b""
+    while piece := connection.receive_chunk():
+        pieces += piece
+    return pieces, connection.receive_trailers()
+
+
 def test_go_streams_its_answer(tmp_path: Path) -> None:
     with start(builds.GO, tmp_path) as agent:
         assert agent.invoke("stream").body == b"one two three"
@@ -105,6 +115,12 @@ def test_nodejs_streams_its_answer_and_an_error_in_the_middle(tmp_path: Path) ->
         broken = agent.invoke("fail")
         assert broken.headers["x-amz-function-error"] == "Unhandled"
         assert {"errorType": "RangeError", "errorMessage": "half way"}.items() <= broken.json.items()
+        pieces, trailers = streamed(agent, 1)
+        assert pieces == b"one two three"
+        assert "lambda-runtime-function-error-type" not in trailers
+        pieces, trailers = streamed(agent, "fail")
+        assert pieces == b"one two "
+        assert trailers["lambda-runtime-function-error-type"] == "RangeError"
 
 
 @pytest.mark.parametrize(
