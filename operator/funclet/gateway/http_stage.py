@@ -1,7 +1,6 @@
 """Requests that match HTTP triggers: turned into events and calls, answered by API Gateway's rules."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from funclet.core.http_event import (
     HttpRequest,
     RouteContext,
     build_event,
+    encode_event,
     internal_error,
     message_answer,
     parse_answer,
@@ -121,7 +121,7 @@ class HttpStage:
         api_id = hashlib.sha256(match.route.trigger.encode()).hexdigest()[:10]
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
-        call = Call(served, served.revision, request, self._reply, request_id, json.dumps(event).encode())
+        call = Call(served, served.revision, request, self._reply, request_id, encode_event(event))
         call.wants_stream = True
         call.build_head(trace, None, log_tail=False)
         return call
