@@ -9,6 +9,7 @@ Each prints its ports.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
@@ -123,9 +124,13 @@ async def serve_bare(*slots: str) -> None:
 
 
 async def serve_gateway(token: str, *slots: str) -> None:
-    """The gateway as `python -m funclet gateway` runs it; a test's scaler tells it of the instances."""
+    """The gateway as `python -m funclet gateway` runs it; a test's scaler tells it of the instances.
+
+    With FUNCLET_NATS_URL it accepts events.
+    """
     from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
 
+    from funclet.adapters.event_log import EventLog
     from funclet.adapters.scaler_client import ScalerClient
     from funclet.gateway.main import settle_garbage
     from funclet.gateway.role import Gateway
@@ -139,7 +144,9 @@ async def serve_gateway(token: str, *slots: str) -> None:
         catalog.put(make_revision(function))
     url = f"http://127.0.0.1:{scaler.port}"
     settings = GatewaySettings(internal_token="internal", scaler_url=url, port=0, host="127.0.0.1")
-    gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"))
+    nats_url = os.environ.get("FUNCLET_NATS_URL")
+    event_log = EventLog(nats_url) if nats_url else None
+    gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"), event_log)
     await gateway.start()
     await until(lambda: bool(scaler.readers))
     settle_garbage()
