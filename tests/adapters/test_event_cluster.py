@@ -1,0 +1,117 @@
+"""Three NATS servers: an event that was confirmed is held by three, and survives any one of them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from tests.adapters.lambda_server import until
+from tests.e2e.local.mortal_house import free_port
+
+from funclet.adapters.event_store import EventStore
+from funclet.adapters.event_streams import DEAD_LETTERS, EVENTS, RESULTS, StreamPolicy, make_streams
+from funclet.adapters.jetstream import connect
+from funclet.adapters.nats_server import find_binary
+from funclet.core.asynchronous import Event
+from funclet.errors import Unavailable
+
+NAMES = ("one", "two", "three")
+
+
+@dataclass
+class Server:
+    """One of the three. It can be killed and started again."""
+
+    name: str
+    port: int
+    config: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            find_binary(), "-c", str(self.config), stderr=asyncio.subprocess.DEVNULL
+        )
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
+@pytest.fixture
+async def servers(tmp_path: Path) -> AsyncIterator[dict[str, Server]]:
+    routes = {name: free_port() for name in NAMES}
+    urls = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes.values())
+    servers = {}
+    for name in NAMES:
+        port, config = free_port(), tmp_path / f"{name}.conf"
+        config.write_text(
+            f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: "{tmp_path}/{name}" }}\n'
+            f'cluster {{ name: c, listen: "127.0.0.1:{routes[name]}", routes: [{urls}] }}\n'
+        )
+        servers[name] = Server(name, port, config)
+        await servers[name].start()
+    yield servers
+    for server in servers.values():
+        await server.kill()
+
+
+@pytest.fixture
+async def client(servers: dict[str, Server]) -> AsyncIterator[Client]:
+    client = await connect(f"nats://127.0.0.1:{servers['one'].port}")
+
+    async def made() -> bool:
+        try:
+            await make_streams(client, StreamPolicy(replicas=3))
+        except Unavailable:  # no leader yet
+            return False
+        return True
+
+    await until(made)
+    yield client
+    await client.close()
+
+
+async def find_leader(client: Client) -> str:
+    info = await client.jetstream().stream_info(EVENTS)
+    assert info.cluster is not None
+    return info.cluster.leader or ""
+
+
+async def test_each_stream_is_held_by_three_servers(client: Client) -> None:
+    for stream in (EVENTS, RESULTS, DEAD_LETTERS):
+        info = await client.jetstream().stream_info(stream)
+        assert info.config.num_replicas == 3
+        assert info.cluster is not None
+        assert {info.cluster.leader, *(peer.name for peer in info.cluster.replicas or [])} == set(NAMES)
+
+
+async def test_what_was_confirmed_survives_the_leaders_death(client: Client, servers: dict[str, Server]) -> None:
+    store = EventStore(client)
+    confirmed: list[int] = []
+
+    async def send(numbers: range) -> None:
+        for number in numbers:
+            request_id = f"00000000-0000-4000-8000-{number:012d}"
+            with contextlib.suppress(Unavailable):
+                await store.accept(Event(request_id, "default/hello", b"%d" % number))
+                confirmed.append(number)
+
+    sending = [asyncio.create_task(send(range(10_000 * n, 10_000 * n + 500))) for n in range(4)]
+    await until(lambda: len(confirmed) > 300)
+    await servers[await find_leader(client)].kill()
+    before = len(confirmed)
+    await asyncio.gather(*sending)
+    assert len(confirmed) > before, "two of three go on"
+
+    async def held() -> set[int]:
+        jetstream = client.jetstream()
+        state = (await jetstream.stream_info(EVENTS)).state
+        messages = [await jetstream.get_msg(EVENTS, n) for n in range(state.first_seq, state.last_seq + 1)]
+        return {int(message.data or b"-1") for message in messages}
+
+    assert set(confirmed) <= await held()
