@@ -17,6 +17,8 @@ KINDS = {"functions": "Function", "triggers": "Trigger"}
 REFERENCE = {"name": "s", "key": "k"}
 DIGEST = "a" * 64
 ONE_CODE = "code must have exactly one of inline, files, configMap or url"
+ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
+OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
 ONE_SOURCE = "spec must have exactly one of http, jetstream"
 
 
@@ -37,6 +39,11 @@ async def create(api: httpx.AsyncClient, plural: str, name: str, changes: Object
         params={"dryRun": "All", "fieldValidation": "Strict"},
         json=body,
     )
+
+
+def on_success(**destination: str) -> Object:
+    """A Function whose events' successes go to this destination."""
+    return {"eventInvokeConfig": {"destinationConfig": {"onSuccess": destination}}}
 
 
 CASES: list[tuple[str, Object, Object, str]] = [
@@ -107,6 +114,25 @@ CASES: list[tuple[str, Object, Object, str]] = [
         {"pod": {"tolerations": [{"operator": "Sometimes"}]}},
         '"Sometimes"',
     ),
+    (
+        "functions",
+        {"eventInvokeConfig": {"maximumRetryAttempts": 2, "maximumEventAgeInSeconds": 21600}},
+        {"eventInvokeConfig": {"maximumRetryAttempts": 3}},
+        "should be less than or equal to 2",
+    ),
+    ("functions", {}, {"eventInvokeConfig": {"maximumEventAgeInSeconds": 59}}, "greater than or equal to 60"),
+    ("functions", on_success(function="next"), on_success(function="next", url="http://x"), ONE_DESTINATION),
+    ("functions", on_success(url="https://x"), on_success(), ONE_DESTINATION),
+    ("functions", on_success(sqsQueueUrl="https://x"), on_success(sqsQueueUrl="x"), "sqsQueueUrl in body should match"),
+    ("functions", on_success(subject="a.b"), on_success(subject="funclet.events.other.victim"), OTHER_SUBJECT),
+    ("functions", on_success(subject="a.b"), on_success(subject="a.*"), OTHER_SUBJECT),
+    (
+        "functions",
+        {"deadLetterConfig": {"target": {"subject": "a"}}},
+        {"deadLetterConfig": {}},
+        "target: Required value",
+    ),
+    ("functions", {"recursiveLoop": "Allow"}, {"recursiveLoop": "Perhaps"}, '"Perhaps"'),
     ("functions", {"description": "x" * 256}, {"description": "x" * 257}, "may not be more than 256"),
     ("functions", {}, {"memorysize": 128}, 'unknown field "spec.memorysize"'),
     ("triggers", {}, {"http": None}, ONE_SOURCE),

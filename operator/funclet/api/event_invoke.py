@@ -22,7 +22,8 @@ class Destination(ApiModel):
 
     model_config = rules(
         rule(
-            "[has(self.function), has(self.subject), has(self.sqsQueueUrl), has(self.url)].exists_one(s, s)",
+            # `function` is a reserved word of CEL, which Kubernetes escapes.
+            "[has(self.__function__), has(self.subject), has(self.sqsQueueUrl), has(self.url)].exists_one(s, s)",
             f"a destination {ONE_DESTINATION}",
         ),
         rule(
