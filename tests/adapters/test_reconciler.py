@@ -5,17 +5,20 @@ import base64
 import contextlib
 import hashlib
 import json
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from nats.aio.client import Client
 
 from funclet.adapters import jetstream
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.files import FileResources
 from funclet.adapters.packages import PackageStore
+from funclet.adapters.streams import Streams
 from funclet.control.reconciler import Reconciler
 from funclet.core.archive import inspect, pack
 
@@ -26,7 +29,8 @@ OTHER = pack({"index.py": b"other"})
 class World:
     """A folder of resources with control at work on it."""
 
-    def __init__(self, folder: Path, resources: FileResources, packages: PackageStore) -> None:
+    def __init__(self, folder: Path, resources: FileResources, packages: PackageStore, client: Client) -> None:
+        self.client = client
         self.folder = folder
         self.resources = resources
         self.packages = packages
@@ -68,8 +72,8 @@ async def world(tmp_path: Path, nats_url: str) -> AsyncIterator[World]:
     connection = await jetstream.connect(nats_url)
     packages = await PackageStore.open(connection)
     resources = FileResources([tmp_path])
-    world = World(tmp_path, resources, packages)
-    reconciler = Reconciler(resources, packages, directories=True)
+    world = World(tmp_path, resources, packages, connection)
+    reconciler = Reconciler(resources, packages, Streams(connection), directories=True)
     parts = [reconciler.follow_all(), world.catalog.run(), world.observe("Function"), world.observe("Trigger")]
     tasks = [asyncio.ensure_future(part) for part in parts]
     yield world
@@ -184,3 +188,18 @@ async def test_the_route_goes_to_the_next_when_its_holder_leaves(world: World) -
     assert "default/a" in await world.reason("Trigger", "b", "RouteConflict")
     world.trigger("a", "hello", "/y")
     await world.reason("Trigger", "b", "Resolved")
+
+
+async def test_a_trigger_says_that_its_stream_is_missing_and_recovers(world: World) -> None:
+    stream = f"ORDERS-{uuid.uuid4().hex[:8]}"
+    world.function("hello", {"inline": "x"})
+    source = {"stream": stream, "deadLetterSubject": f"{stream}.dead"}
+    world.write("Trigger", "queue", spec={"function": {"name": "hello"}, "jetstream": source})
+    message = await world.reason("Trigger", "queue", "StreamNotFound")
+    assert message == f"there is no stream {stream}: create it, or change spec.jetstream.stream"
+    await world.client.jetstream().add_stream(name=stream, subjects=[f"{stream}.>"])
+    message = await world.reason("Trigger", "queue", "DeadLetterLoop")
+    assert "choose a subject that this Trigger does not read" in message
+    source = {"stream": stream, "deadLetterSubject": f"{stream}-dead.letters"}
+    world.write("Trigger", "queue", spec={"function": {"name": "hello"}, "jetstream": source})
+    await world.reason("Trigger", "queue", "Resolved")

@@ -11,13 +11,16 @@ from funclet.core.resolve import (
     FunctionFacts,
     Package,
     SecretFacts,
+    StreamFacts,
     TriggerFacts,
     decide_function,
     decide_invalid_function,
     decide_trigger,
     find_winner,
+    may_run,
 )
 from funclet.core.revision import find_revision
+from funclet.core.subjects import matches
 
 CODE = Package("c" * 64, 123)
 SECRET = {"s": SecretFacts("7", frozenset({"key"}))}
@@ -147,3 +150,63 @@ LATER = "2026-01-02T00:00:00Z"
 def test_the_older_trigger_has_the_route(one: Trigger, rivals: list[Trigger], winner: str | None) -> None:
     found = find_winner(one, rivals)
     assert (found.metadata.name if found else None) == winner
+
+
+ORDERS = StreamFacts(exists=True, subjects=("orders.>", "returns"))
+
+
+def queue(subject: str, dead: str | None = None, **spec: Any) -> Trigger:
+    source = {"stream": "ORDERS", "subject": subject, "deadLetterSubject": dead}
+    given = {"function": {"name": "f"}, "jetstream": source, **spec}
+    return Trigger.model_validate({"metadata": {"name": "t"}, "spec": given})
+
+
+@pytest.mark.parametrize(
+    ("subject", "stream", "reason"),
+    [
+        (queue(">"), ORDERS, "Resolved"),
+        (queue(">"), StreamFacts(exists=False), "StreamNotFound"),
+        (queue(">", enabled=False), StreamFacts(exists=False), "Disabled"),
+        (queue(">"), None, "Resolved"),
+        (queue(">", "orders.dead"), ORDERS, "DeadLetterLoop"),
+        (queue("orders.*", "orders.dead"), ORDERS, "DeadLetterLoop"),
+        (queue("orders.new", "orders.dead"), ORDERS, "Resolved"),
+        (queue("orders.*", "orders.dead.new"), ORDERS, "Resolved"),
+        (queue(">", "dead.orders"), ORDERS, "Resolved"),
+        (queue(">", "orders.dead"), None, "Resolved"),
+        (queue(">", "dead.*"), ORDERS, "InvalidSpec"),
+        (queue(">", "dead.>"), None, "InvalidSpec"),
+    ],
+)
+def test_the_stream_of_a_trigger(subject: Trigger, stream: StreamFacts | None, reason: str) -> None:
+    status = "True" if reason == "Resolved" else "False"
+    assert reason_of(decide_trigger(subject, TriggerFacts(SERVING, stream=stream), "t")) == (status, reason)
+
+
+def test_a_refused_trigger_is_not_run() -> None:
+    loop = queue(">", "orders.dead")
+    assert may_run(loop)
+    refused = decide_trigger(loop, TriggerFacts(SERVING, stream=ORDERS), "t")
+    assert not may_run(loop.model_copy(update={"status": refused}))
+    missing = decide_trigger(loop, TriggerFacts(SERVING, stream=StreamFacts(exists=False)), "t")
+    assert may_run(loop.model_copy(update={"status": missing}))  # events waits for the stream
+    assert not may_run(queue(">", enabled=False))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "taken"),
+    [
+        (">", "a", True),
+        (">", "a.b", True),
+        ("a.>", "a", False),
+        ("a.>", "a.b.c", True),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", False),
+        ("*.b", "a.b", True),
+        ("a.b", "a.b", True),
+        ("a.b", "a.c", False),
+        ("a.b", "a", False),
+    ],
+)
+def test_subjects_are_matched_as_nats_does(pattern: str, subject: str, *, taken: bool) -> None:
+    assert matches(pattern, subject) is taken

@@ -75,7 +75,8 @@ class JetStreamSource(ApiModel):
     )
     dead_letter_subject: NatsSubject | None = Field(
         default=None,
-        description="Where a message goes after maximumReceives deliveries. A stream must hold this subject. "
+        description="Where a message goes after maximumReceives deliveries. A stream must hold this subject, and this "
+        "Trigger must not read it. "
         "Absent: the message is given up, with a log line and a metric.",
     )
 
@@ -107,7 +108,7 @@ class TriggerStatus(ApiModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, InvalidSpec, RouteConflict,
-    Disabled (False).
+    StreamNotFound, DeadLetterLoop, Disabled (False).
     """
 
     observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")

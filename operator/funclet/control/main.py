@@ -12,6 +12,7 @@ from funclet.adapters import jetstream, logs
 from funclet.adapters.health import HealthServer
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.packages import PackageStore
+from funclet.adapters.streams import Streams
 from funclet.control.operator import run_kopf
 from funclet.control.role import Control
 from funclet.control.settings import ControlSettings
@@ -65,7 +66,7 @@ async def run(settings: ControlSettings) -> None:
         stack.push_async_callback(resources.close)
         nats = await jetstream.connect(settings.nats_url, "funclet-control")
         stack.push_async_callback(nats.close)
-        control = Control(resources, LazyPackages(nats), run_kopf, settings.watch_namespace)
+        control = Control(resources, LazyPackages(nats), Streams(nats), run_kopf, settings.watch_namespace)
         health = HealthServer(settings.metrics_port, ready=lambda: control.ready)
         await health.start()
         stack.push_async_callback(health.stop)

@@ -88,3 +88,26 @@ def targets_of(trigger: Trigger | Unreadable[TriggerStatus] | None) -> list[Hash
     route = route_of(trigger)
     function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
     return [function, *([route] if route else [])]
+
+
+def wish(trigger: Trigger | Unreadable[TriggerStatus]) -> tuple[str, int]:
+    """Changes when the spec does."""
+    return trigger.metadata.uid, trigger.metadata.generation
+
+
+def is_older(function: Function, before: Function) -> bool:
+    """Whether a watch lags behind what was written here: what is active never goes back by itself."""
+    if function.metadata.uid != before.metadata.uid or before.status.active is None:
+        return False
+    return function.status.active is None or function.status.active.generation < before.status.active.generation
+
+
+def same_status(one: FunctionStatus, other: FunctionStatus) -> bool:
+    """Whether they say the same, but for the number of instances, which the counter writes."""
+    return one == other.model_copy(update={"instances": one.instances})
+
+
+def essence(function: Function | Unreadable[FunctionStatus]) -> tuple[object, ...]:
+    """What a change of makes work: all but the number of instances."""
+    status = function.status.model_copy(update={"instances": 0})
+    return function.metadata.uid, function.metadata.generation, status

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from funclet.adapters.code_fetch import CodeFetcher, Packages
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources, split_key
+from funclet.adapters.streams import Streams
 from funclet.api.function import Function, FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
@@ -14,10 +15,14 @@ from funclet.control.observed import (
     Index,
     Key,
     Unreadable,
+    essence,
+    is_older,
     parse_function,
     parse_trigger,
     references_of,
+    same_status,
     targets_of,
+    wish,
 )
 from funclet.control.workqueue import WorkQueue
 from funclet.core.archive import check_handler, inspect
@@ -28,6 +33,7 @@ from funclet.core.resolve import (
     FunctionFacts,
     Package,
     SecretFacts,
+    StreamFacts,
     TriggerFacts,
     decide_function,
     decide_invalid_function,
@@ -61,12 +67,14 @@ class Reconciler:
         self,
         resources: Resources,
         packages: Packages,
+        streams: Streams,
         *,
         directories: bool = False,
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._resources = resources
         self._packages = packages
+        self._streams = streams
         self._code = CodeFetcher(resources, packages, directories=directories)
         self._now = now
         self._queue = WorkQueue()
@@ -150,12 +158,12 @@ class Reconciler:
             self._enqueue_triggers(key)
             return
         function = parse_function(event.object)
-        if isinstance(function, Function) and isinstance(before, Function) and _is_older(function, before):
+        if isinstance(function, Function) and isinstance(before, Function) and is_older(function, before):
             self._doubted.add(key)
             function = function.model_copy(update={"status": before.status})
         self._functions[key] = function
         self._references.set(key, references_of(function))
-        if key in self._doubted or before is None or _essence(function) != _essence(before):
+        if key in self._doubted or before is None or essence(function) != essence(before):
             self.enqueue("Function", key)
             self._enqueue_triggers(key)
 
@@ -168,7 +176,7 @@ class Reconciler:
             self._triggers[key] = trigger
             self.enqueue("Trigger", key)
         touched = self._targets.set(key, targets_of(trigger))
-        if before is None or trigger is None or _wish(before) != _wish(trigger):
+        if before is None or trigger is None or wish(before) != wish(trigger):
             for route in touched:
                 self._enqueue_triggers(route, but=key)
 
@@ -203,7 +211,7 @@ class Reconciler:
             )
         else:
             status = decide_function(function, await self._gather(function), self._now())
-        if key in self._doubted or not _same_status(status, function.status):
+        if key in self._doubted or not same_status(status, function.status):
             await self._apply("Function", function.metadata, status)
             self._note_written(key, function, status)
         ready = find(status.conditions, READY)
@@ -254,19 +262,31 @@ class Reconciler:
             finding = Finding(False, "InvalidSpec", trigger.message)
             status = settle_trigger(trigger.status, trigger.metadata.generation, finding, self._now())
         else:
-            status = decide_trigger(trigger, self._trigger_facts(key, trigger), self._now())
+            stream = await self._find_stream(trigger)
+            status = decide_trigger(trigger, self._trigger_facts(key, trigger, stream), self._now())
         if status != trigger.status:
             await self._apply("Trigger", trigger.metadata, status)
-        return False
+        ready = find(status.conditions, READY)
+        return ready is not None and ready.reason in RETRIED_REASONS
 
-    def _trigger_facts(self, key: str, trigger: Trigger) -> TriggerFacts:
+    async def _find_stream(self, trigger: Trigger) -> StreamFacts | None:
+        """None: it has none, or JetStream does not answer and nothing was said yet. What was said holds: raises."""
+        if trigger.spec.jetstream is None:
+            return None
+        try:
+            return await self._streams.find(trigger.spec.jetstream.stream)
+        except Unavailable:
+            if find(trigger.status.conditions, READY) is not None:
+                raise
+            return None
+
+    def _trigger_facts(self, key: str, trigger: Trigger, stream: StreamFacts | None) -> TriggerFacts:
         function = self._functions.get(f"{trigger.metadata.namespace}/{trigger.spec.function.name}")
         route = route_of(trigger)
         keys = self._targets.keys(route) - {key} if route else frozenset()
         rivals = (self._triggers.get(rival) for rival in sorted(keys))
-        return TriggerFacts(
-            function.status if function else None, tuple(rival for rival in rivals if isinstance(rival, Trigger))
-        )
+        others = tuple(rival for rival in rivals if isinstance(rival, Trigger))
+        return TriggerFacts(function.status if function else None, others, stream)
 
     async def _apply(self, kind: str, metadata: ObjectMeta, status: FunctionStatus | TriggerStatus) -> None:
         wire = status.to_wire()
@@ -275,25 +295,3 @@ class Reconciler:
         ready = find(status.conditions, READY)
         extra = {"kind": kind, "key": f"{metadata.namespace}/{metadata.name}", "reason": ready and ready.reason}
         logger.info("status written", extra=extra)
-
-
-def _wish(trigger: Trigger | Unreadable[TriggerStatus]) -> tuple[str, int]:
-    """Changes when the spec does."""
-    return trigger.metadata.uid, trigger.metadata.generation
-
-
-def _is_older(function: Function, before: Function) -> bool:
-    """Whether a watch lags behind what was written here: what is active never goes back by itself."""
-    if function.metadata.uid != before.metadata.uid or before.status.active is None:
-        return False
-    return function.status.active is None or function.status.active.generation < before.status.active.generation
-
-
-def _same_status(one: FunctionStatus, other: FunctionStatus) -> bool:
-    return one == other.model_copy(update={"instances": one.instances})
-
-
-def _essence(function: Function | Unreadable[FunctionStatus]) -> tuple[object, ...]:
-    """What a change of makes work: all but the number of instances."""
-    status = function.status.model_copy(update={"instances": 0})
-    return function.metadata.uid, function.metadata.generation, status

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import ResourceEvent, Resources
+from funclet.adapters.streams import Streams
 from funclet.control.instances import InstanceCounter
 from funclet.control.reconciler import Reconciler
 
@@ -18,8 +19,10 @@ Watcher = Callable[[Callable[[str, ResourceEvent], None], str | None], Awaitable
 class Control:
     """Control on a cluster. `watch` tells of Functions and Triggers; Secrets, ConfigMaps and pods it follows itself."""
 
-    def __init__(self, resources: Resources, packages: Packages, watch: Watcher, namespace: str | None = None) -> None:
-        self.reconciler = Reconciler(resources, packages)
+    def __init__(
+        self, resources: Resources, packages: Packages, streams: Streams, watch: Watcher, namespace: str | None = None
+    ) -> None:
+        self.reconciler = Reconciler(resources, packages, streams)
         self._counter = InstanceCounter(resources)
         self._watch = watch
         self._namespace = namespace

@@ -8,15 +8,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from funclet.api.function import ActiveRevision, Function, FunctionSpec, FunctionStatus, KeyReference
-from funclet.api.trigger import Trigger, TriggerStatus
-from funclet.core.conditions import READY, Finding, settle
+from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
+from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.revision import revision_digest
 from funclet.core.routes import RouteKey, http_problem, methods_overlap, route_key
+from funclet.core.subjects import has_wildcard, matches
+
+STREAM_NOT_FOUND = "StreamNotFound"
+DEAD_LETTER_LOOP = "DeadLetterLoop"
+"""Such a Trigger is not run: each dead letter would be delivered to it again."""
 
 RETRIED_REASONS = frozenset(
-    {"CodeNotFound", "CodeUnreachable", "DigestMismatch", "SecretNotFound", "PackageStoreUnavailable"}
+    {
+        "CodeNotFound",
+        "CodeUnreachable",
+        "DigestMismatch",
+        "SecretNotFound",
+        "PackageStoreUnavailable",
+        STREAM_NOT_FOUND,
+        DEAD_LETTER_LOOP,
+    }
 )
-"""What may become right without a change of the Function itself."""
+"""What may become right without a change of the Function or Trigger itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +135,23 @@ def resolved_spec(spec: FunctionSpec) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """Whether a stream exists, and the subjects that it holds (patterns)."""
+
+    exists: bool
+    subjects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerFacts:
-    """What was found for a Trigger: its Function's status (None: not there), and the other Triggers of its route."""
+    """What was found for a Trigger: its Function's status (None: not there), and the other Triggers of its route.
+
+    `stream` is None when the Trigger has none, or when nothing could be learned about it.
+    """
 
     function: FunctionStatus | None
     rivals: tuple[Trigger, ...] = ()
+    stream: StreamFacts | None = None
 
 
 def decide_trigger(trigger: Trigger, facts: TriggerFacts, now: str) -> TriggerStatus:
@@ -142,13 +167,47 @@ def settle_trigger(previous: TriggerStatus, generation: int, finding: Finding, n
 
 def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
     """Whether events reach the function, and if not, the first thing to change."""
-    if message := http_problem(trigger.spec.http):
+    if message := http_problem(trigger.spec.http) or _dead_letter_problem(trigger.spec.jetstream):
         return Finding(False, "InvalidSpec", message)
     if not trigger.spec.enabled:
         return Finding(False, "Disabled", "spec.enabled is false: set it to true to let events through.")
     if winner := find_winner(trigger, facts.rivals):
         return Finding(False, "RouteConflict", _conflict_message(trigger, winner))
+    if trigger.spec.jetstream and facts.stream and (problem := _judge_stream(trigger.spec.jetstream, facts.stream)):
+        return problem
     return _judge_target(trigger.spec.function.name, facts.function)
+
+
+def _dead_letter_problem(source: JetStreamSource | None) -> str:
+    if source is None or source.dead_letter_subject is None or not has_wildcard(source.dead_letter_subject):
+        return ""
+    return (
+        f"spec.jetstream.deadLetterSubject is {source.dead_letter_subject}; it must be one subject, without * and >: "
+        "messages are published to it"
+    )
+
+
+def _judge_stream(source: JetStreamSource, stream: StreamFacts) -> Finding | None:
+    if not stream.exists:
+        message = f"there is no stream {source.stream}: create it, or change spec.jetstream.stream"
+        return Finding(False, STREAM_NOT_FOUND, message)
+    dead = source.dead_letter_subject
+    held = dead is not None and any(matches(subject, dead) for subject in stream.subjects)
+    if dead is None or not held or not matches(source.subject, dead):
+        return None
+    return Finding(
+        False,
+        DEAD_LETTER_LOOP,
+        f"spec.jetstream.deadLetterSubject is {dead}, which is in the stream {source.stream} and taken by "
+        f"spec.jetstream.subject {source.subject}, so that each dead letter would come back: choose a subject that "
+        "this Trigger does not read",
+    )
+
+
+def may_run(trigger: Trigger) -> bool:
+    """Whether events may take this Trigger's messages: it is enabled, and control has not refused it."""
+    ready = find(trigger.status.conditions, READY)
+    return trigger.spec.enabled and (ready is None or ready.reason != DEAD_LETTER_LOOP)
 
 
 def _judge_target(name: str, function: FunctionStatus | None) -> Finding:

@@ -13,6 +13,7 @@ from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
 from funclet.core.messages import Draining, FeedMessage
+from funclet.core.resolve import may_run
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
 from funclet.events.asynchronous import AsynchronousInvocations
@@ -134,9 +135,9 @@ class Events:
 
 
 def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: str) -> RunnerSpec | None:
-    """What should run for a Trigger. None: it is disabled, has another source, or its function isn't there."""
+    """What should run for a Trigger. None: it is disabled or refused, has another source, or has no function."""
     source = trigger.spec.jetstream
-    if source is None or not trigger.spec.enabled or revision is None:
+    if source is None or not may_run(trigger) or revision is None:
         return None
     return RunnerSpec(
         trigger=key,

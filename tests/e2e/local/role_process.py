@@ -25,6 +25,7 @@ from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.jetstream import connect
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.streams import Streams
 from funclet.control.reconciler import Reconciler
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
@@ -78,7 +79,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     packages = await PackageStore.open(nats)
     resources = FileResources([Path(settings.resources)])
     catalog = Catalog(resources)
-    following = [asyncio.create_task(catalog.run()), asyncio.create_task(Reconciler(resources, packages).follow_all())]
+    reconciler = Reconciler(resources, packages, Streams(nats))
+    following = [asyncio.create_task(catalog.run()), asyncio.create_task(reconciler.follow_all())]
     await catalog.synced()
     yield Parts(resources, catalog, nats, packages)
     for task in following:
