@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 import httpx
-from tests.adapters.gateway_world import TOKEN, Catalog, Handler, Slot, echo, make_revision, until
+from tests.adapters.gateway_world import TOKEN, Catalog, Handler, Recorder, Slot, echo, make_revision, until
 
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.core.messages import DemandReport, InstanceAddress, Introduction, Ready, Snapshot
@@ -49,7 +49,7 @@ class FeedingScaler:
         """Names of the gateways on the list that are not leaving."""
         return [peer.reporter for peer in self._feed._membership.message.peers if not peer.leaving]
 
-    def announce(self, function: str, *slots: Slot) -> str:
+    def announce(self, function: str, *slots: Slot | Recorder) -> str:
         address = InstanceAddress(
             name=f"i{len(self.instances)}", function=f"default/{function}", revision="r1", host="127.0.0.1",
             slots=[slot.port for slot in slots], token="t",
@@ -92,6 +92,10 @@ class Beside:
         assert self.gateway._neighbourhood is not None
         return self.gateway._neighbourhood
 
+    def knows_instance_of(self, function: str) -> bool:
+        """Whether an instance of this function has been announced here."""
+        return bool(self.gateway._dispatcher.functions[f"default/{function}"].pool.instances)
+
     def busy(self, function: str) -> int:
         """Invocations of this function that run or wait here."""
         pool = self.gateway._dispatcher.functions[f"default/{function}"].pool
@@ -110,7 +114,7 @@ class PeersWorld:
         self.scaler = FeedingScaler()
         self.catalog = Catalog()
         self.gateways: list[Beside] = []
-        self.slots: list[Slot] = []
+        self.slots: list[Slot | Recorder] = []
         self._settings = settings
 
     async def start(self, count: int) -> None:
@@ -157,11 +161,7 @@ class PeersWorld:
         own = [await Slot(handler).start() for _ in range(slots)]
         self.slots += own
         self.scaler.announce(name, *own)
-        await until(
-            lambda: all(
-                beside.gateway._dispatcher.functions[f"default/{name}"].pool.instances for beside in self.gateways
-            )
-        )
+        await until(lambda: all(beside.knows_instance_of(name) for beside in self.gateways))
         return own[0]
 
 

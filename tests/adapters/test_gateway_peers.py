@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import uvloop
-from tests.adapters.gateway_world import TOKEN, until
+from tests.adapters.gateway_world import TOKEN, Recorder, Script, make_revision, until
 from tests.adapters.peers_world import PeersWorld, beside_each_other
 
 from funclet.adapters.metrics import INVOCATIONS
@@ -163,6 +163,102 @@ async def test_a_caller_that_goes_away_waits_no_longer(world: PeersWorld) -> Non
     gate.open.set()
     assert (await first).status_code == 200
     assert gate.entered == 1
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def streaming(world: PeersWorld, script: Script) -> tuple[str, Recorder]:
+    """A function at home at the first gateway whose only slot answers as the script says."""
+    name = world.function_at(world.gateways[0], "s")
+    recorder = Recorder(script)
+    await recorder.start()
+    world.catalog.put(make_revision(name))
+    world.catalog.put_http("stream", name, "/stream")
+    world.scaler.announce(name, recorder)
+    await until(lambda: world.gateways[0].knows_instance_of(name))
+    world.slots.append(recorder)
+    return name, recorder
+
+
+async def test_streams_arrive_piece_by_piece(world: PeersWorld) -> None:
+    arrived = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + b"5\r\nfirst\r\n")
+        await arrived.wait()
+        writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
+
+    await streaming(world, script)
+    pieces = []
+    async with world.gateways[1].http.stream("GET", "/stream") as answer:
+        async for piece in answer.aiter_bytes():
+            pieces.append(piece)
+            arrived.set()
+    assert (answer.status_code, pieces) == (200, [b"first", b"second"])
+
+
+async def test_the_stream_api_has_its_home_too(world: PeersWorld) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + b"5\r\nwords\r\n0\r\n\r\n")
+
+    name, recorder = await streaming(world, script)
+    path = f"/2021-11-15/functions/{name}/response-streaming-invocations"
+    for beside in world.gateways:
+        answer = await beside.http.post(path, content=b"{}")
+        assert answer.status_code == 200
+        assert b"words" in answer.content
+        assert b"InvokeComplete" in answer.content
+    assert recorder.connections == 1
+
+
+async def test_a_caller_that_leaves_a_stream_ends_it(world: PeersWorld) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + b"5\r\nfirst\r\n")
+        await asyncio.Event().wait()
+
+    name, _ = await streaming(world, script)
+    a, b = world.gateways
+    async with b.http.stream("GET", "/stream") as answer:
+        assert await anext(answer.aiter_bytes()) == b"first"
+        assert a.busy(name) == 1
+    await until(lambda: a.busy(name) == 0)
+
+
+async def test_a_caller_that_does_not_read_holds_its_instance_up(world: PeersWorld) -> None:
+    written = 0
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(STREAM_HEAD)
+        for _piece in range(64):
+            writer.write(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+            await writer.drain()
+            written += 1
+        writer.write(b"0\r\n\r\n")
+
+    await streaming(world, script)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateways[1].gateway.port, limit=2**16)
+    writer.write(b"GET /stream HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+    await until(lambda: written > 0)
+    before = -1
+    while before != written:
+        before = written
+        await asyncio.sleep(0.3)
+    assert written < 48
+    assert len(await asyncio.wait_for(reader.read(), 30)) > 64 * 0x100000
+    writer.close()
+
+
+async def test_a_stream_that_breaks_off_breaks_off(world: PeersWorld) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + b"5\r\nfirst\r\n")
+        await writer.drain()
+        writer.close()
+
+    await streaming(world, script)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await world.gateways[1].http.get("/stream")
 
 
 async def test_connections_between_gateways_are_kept(world: PeersWorld) -> None:

@@ -110,7 +110,9 @@ class LambdaStage:
 
     def find_key(self, request: Request, target: Target) -> str | None:
         """The function that this request invokes, if it does so at once."""
-        if target.operation != "Invoke" or request.fields.get(b"x-amz-invocation-type") in (b"Event", b"DryRun"):
+        if target.operation not in ("Invoke", "InvokeWithResponseStream"):
+            return None
+        if target.operation == "Invoke" and request.fields.get(b"x-amz-invocation-type") in (b"Event", b"DryRun"):
             return None
         namespace = find_namespace(target, self._default_namespace, self._accounts)
         return None if namespace is None else f"{namespace}/{target.name}"
