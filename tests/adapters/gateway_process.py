@@ -17,13 +17,15 @@ from funclet.gateway.main import run
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.supervisor import supervise
 
+PROGRAM = str(Path(__file__).resolve())
+
 
 def main() -> None:
     """Read the environment and run."""
     settings = GatewaySettings.from_environment()
     logs.configure("gateway", settings.log_level)
     if settings.processes > 1:
-        uvloop.run(supervise(settings, (sys.executable, __file__)))
+        uvloop.run(supervise(settings, (sys.executable, PROGRAM)))
     else:
         named = json.loads(os.environ["FUNCTIONS"])
         objects = tuple(function(name, "r1", b"", **spec) for name, spec in named.items())

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.adapters.gateway_process import PROGRAM
 from tests.adapters.gateway_world import TOKEN, Handler, Slot, echo, until
 from tests.adapters.peers_world import FeedingScaler
 
 from funclet.core.membership import SILENT_SECONDS
 
 NAMES = [f"f{number}" for number in range(24)]
-PROGRAM = Path(__file__).with_name("gateway_process.py")
 
 
 def free_port() -> int:
@@ -43,7 +43,7 @@ class GatewayProcess:
 
     async def start(self) -> "GatewayProcess":
         environment = {**os.environ, **self._environment, "FUNCTIONS": json.dumps({name: {} for name in NAMES})}
-        self.process = await asyncio.create_subprocess_exec(sys.executable, str(PROGRAM), env=environment)
+        self.process = await asyncio.create_subprocess_exec(sys.executable, PROGRAM, env=environment)
         async with asyncio.timeout(30):
             while not await self.is_ready():
                 await asyncio.sleep(0.02)

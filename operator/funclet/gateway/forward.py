@@ -184,8 +184,8 @@ class PeerConnection(asyncio.Protocol):
     """One connection to another gateway, from its opening to its end."""
 
     __slots__ = (
-        "_buffer", "_complete", "_connecting", "_data", "_forwarder", "_framed", "_loop", "_parser", "_relay", "_sent",
-        "_sent_before", "_transport", "peer",
+        "_buffer", "_complete", "_connecting", "_data", "_forwarder", "_framed", "_loop", "_parser", "_relay",
+        "_reusable", "_sent", "_sent_before", "_transport", "peer",
     )  # fmt: skip
 
     def __init__(self, forwarder: Forwarder, loop: asyncio.AbstractEventLoop, peer: Peer) -> None:
@@ -198,14 +198,14 @@ class PeerConnection(asyncio.Protocol):
         self._data = self._buffer = b""
         self._sent = self._sent_before = 0
         """Bytes written on this connection; those before the request that is on it."""
-        self._complete = self._framed = False
+        self._complete = self._framed = self._reusable = False
 
     def send(self, relay: Relay, data: bytes) -> None:
         """Deliver a request; the forwarder hears of its end, once."""
         self._relay = relay
         self._data = data
         self._buffer = b""
-        self._complete = self._framed = False
+        self._complete = self._framed = self._reusable = False
         self._parser = httptools.HttpResponseParser(self)
         if self._transport is not None:
             self._write()
@@ -262,9 +262,8 @@ class PeerConnection(asyncio.Protocol):
     def _pass_on(self, relay: Relay, data: bytes) -> None:
         relay.begun = True
         complete = self._complete
-        reusable = complete and relay.request.method != b"HEAD" and self._parser.should_keep_alive()
         if complete:
-            self._end(relay, reusable=reusable)
+            self._end(relay, reusable=self._reusable)
             relay.request.relay = None
         relay.request.client.relay(relay.request, data, complete=complete, keep_alive=relay.keep_alive)
 
@@ -281,8 +280,9 @@ class PeerConnection(asyncio.Protocol):
             self._complete = True
 
     def on_message_complete(self) -> None:
-        """The answer is complete."""
+        """The answer is complete. The parser forgets it as soon as this returns."""
         self._complete = True
+        self._reusable = self._parser.should_keep_alive()
 
     # --- the end ---
 
