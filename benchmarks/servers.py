@@ -2,6 +2,7 @@
 
     slots COUNT MS           instances' slots, whose answer takes so many milliseconds
     bare PORT…               the least that a proxy in Python does
+    workers COUNT PORT…      a supervisor with so many gateways, and one function for each of these slots
     gateway TOKEN NAME=PORT… Funclet's gateway, with functions of these names that have a slot at each port
     runtime_api EVERY        AWS's Runtime API, always with an invocation ready; tells of each EVERY-th response
 
@@ -9,6 +10,7 @@ Each prints its ports.
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -154,6 +156,34 @@ async def serve_gateway(token: str, *slots: str) -> None:
     await asyncio.Event().wait()
 
 
+async def serve_workers(processes: str, *slots: str) -> None:
+    """A supervisor and its workers, with as many functions f0, f1, … as there are slots; the scaler's real feed."""
+    from tests.adapters.gateway_process import PROGRAM
+    from tests.adapters.gateway_world import until
+    from tests.adapters.peers_world import FeedingScaler
+
+    from funclet.gateway.settings import GatewaySettings
+    from funclet.gateway.supervisor import Supervisor
+
+    scaler = await FeedingScaler().start()
+    names = [f"f{number}" for number in range(len(slots))]
+    for name, port in zip(names, slots, strict=True):
+        scaler.instances.append(instance_address(name, int(port), "t"))
+    os.environ |= {
+        "FUNCTIONS": json.dumps({name: {} for name in names}),
+        "FUNCLET_INTERNAL_TOKEN": "internal",
+        "FUNCLET_SCALER_URL": scaler.url,
+    }
+    settings = GatewaySettings(
+        internal_token="internal", scaler_url=scaler.url, port=0, metrics_port=0, processes=int(processes)
+    )
+    supervisor = Supervisor(settings, (sys.executable, PROGRAM))
+    await supervisor.start()
+    await until(lambda: len(scaler.gateways) == int(processes), 30)
+    print(supervisor.port, flush=True)
+    await asyncio.Event().wait()
+
+
 def instance_address(function: str, port: int, token: str) -> "InstanceAddress":
     """One instance with one slot."""
     from funclet.core.messages import InstanceAddress
@@ -197,6 +227,7 @@ SERVERS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "slots": serve_slots,
     "bare": serve_bare,
     "gateway": serve_gateway,
+    "workers": serve_workers,
 }
 
 if __name__ == "__main__":

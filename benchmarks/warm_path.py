@@ -119,6 +119,19 @@ async def call(port: int, calls: int, callers: int, request: bytes = REQUEST, ho
     return waited
 
 
+async def call_functions(port: int, names: Sequence[str], calls: int) -> list[float]:
+    """So many calls by one caller for each of these functions; what each call waited, in seconds."""
+    loop = asyncio.get_running_loop()
+    waited: list[float] = []
+    done = [loop.create_future() for _ in names]
+    for name, future in zip(names, done, strict=True):
+        request = REQUEST.replace(b"/functions/hello/", f"/functions/{name}/".encode())
+        make = functools.partial(Caller, request, calls // len(names), waited, future)
+        await loop.create_connection(make, "127.0.0.1", port)
+    await asyncio.gather(*done)
+    return waited
+
+
 async def call_each(host: str, port: int, requests: Sequence[bytes]) -> list[float]:
     """All of these at once, each on a connection that is open already; what each waited for its answer, in seconds."""
     loop = asyncio.get_running_loop()

@@ -25,13 +25,16 @@ def kill_pods(world: ClusterWorld, role: str) -> None:
     delete_pods(world, RELEASE_NAMESPACE, f"app.kubernetes.io/component={role}")
 
 
-def kill_processes(world: ClusterWorld, namespace: str, selector: str) -> int:
+def kill_processes(world: ClusterWorld, namespace: str, selector: str, name: str = "") -> int:
     """SIGKILL to the first process of these pods' containers, which die of it; how many there were.
 
-    A role's container is started again in its pod, at first at once, after each further end later (10 s, 20 s, …).
+    `name`: of this pod alone. A role's container is started again in its pod, at first at once, after each further end
+    later (10 s, 20 s, …).
     """
     killed = 0
     for pod in world.objects("pods", namespace, selector):
+        if name not in ("", pod["metadata"]["name"]):
+            continue
         for status in pod["status"].get("containerStatuses", []):
             if "running" in status["state"]:
                 _in_node("task", "kill", "--signal", "SIGKILL", status["containerID"].rpartition("/")[2])

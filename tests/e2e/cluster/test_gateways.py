@@ -1,0 +1,116 @@
+"""Two gateways: exact limits over both, a death that moves functions, and an end that nobody notices."""
+
+import itertools
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+from tests.e2e.conftest import Deployer
+from tests.e2e.kills import Steady, kill_processes, wait_for
+from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld, eventually
+
+SELECTOR = "app.kubernetes.io/component=gateway"
+WITNESS = """
+import time, uuid
+instance = str(uuid.uuid4())
+
+def handler(event, context):
+    begin = time.time()
+    time.sleep(event.get("seconds", 0.05))
+    return [instance, begin, time.time()]
+"""
+FUNCTIONS = 6
+
+
+def scale(world: ClusterWorld, replicas: int) -> None:
+    world.kubectl("scale", "deployment/funclet-gateway", "-n", RELEASE_NAMESPACE, f"--replicas={replicas}")
+    wait_for(world, "gateway")
+
+
+def addresses(world: ClusterWorld) -> list[str]:
+    """Of the gateways' pods: each can be asked by itself."""
+    return sorted(pod["status"]["podIP"] for pod in world.objects("pods", RELEASE_NAMESPACE, SELECTOR))
+
+
+def peers(world: ClusterWorld) -> list[int]:
+    """How many others each gateway has last said that it knows of."""
+    pods = [pod["metadata"]["name"] for pod in world.objects("pods", RELEASE_NAMESPACE, SELECTOR)]
+    logs = [world.kubectl("logs", "-n", RELEASE_NAMESPACE, name) for name in pods]
+    last = [[line for line in log.splitlines() if '"message": "peers"' in line][-1:] for log in logs]
+    return [line[0].count("#") if line else 0 for line in last]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_gateways(world: ClusterWorld) -> Iterator[None]:
+    scale(world, 2)
+    eventually(lambda: peers(world) == [2, 2], seconds=30, every=0.5)
+    yield
+    scale(world, 1)
+
+
+def post(world: ClusterWorld, address: str, function: str, payload: dict[str, Any] | None = None) -> httpx.Response:
+    url = f"http://{address}:8080/namespaces/{world.namespace}/2015-03-31/functions/{function}/invocations"
+    return httpx.post(url, json=payload or {}, timeout=httpx.Timeout(60, connect=2))
+
+
+def assert_no_slot_was_shared(answers: list[list[Any]]) -> None:
+    """Two invocations of one instance, which has one slot, never overlapped."""
+    runs = defaultdict(list)
+    for instance, begin, end in answers:
+        runs[instance].append((begin, end))
+    for times in runs.values():
+        for (_, end), (begin, _) in itertools.pairwise(sorted(times)):
+            assert end <= begin
+
+
+def test_reserved_concurrency_is_exact_over_both(world: ClusterWorld, deploy: Deployer) -> None:
+    function = deploy.function(WITNESS, timeout=20, reservedConcurrency=3, scaling={"idleTimeoutSeconds": 10})
+    both = addresses(world)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda n: post(world, both[n % 2], function, {"seconds": 8}), range(12)))
+    assert Counter(answer.status_code for answer in answers) == {200: 3, 429: 9}
+    assert_no_slot_was_shared([answer.json() for answer in answers if answer.status_code == 200])
+
+
+def test_a_gateway_that_is_killed_leaves_its_functions_to_the_other(world: ClusterWorld, deploy: Deployer) -> None:
+    limits = {"maxInstances": 2, "idleTimeoutSeconds": 60}
+    functions = [deploy.function(WITNESS, timeout=10, scaling=limits) for _ in range(FUNCTIONS)]
+    victim, survivor = world.objects("pods", RELEASE_NAMESPACE, SELECTOR)
+    address = survivor["status"]["podIP"]
+    warm = [post(world, victim["status"]["podIP"], function).json() for function in functions]
+    kill_processes(world, RELEASE_NAMESPACE, SELECTOR, victim["metadata"]["name"])
+    killed_at = time.monotonic()
+    answered: dict[str, float] = {}
+    answers = []
+    while len(answered) < len(functions) and time.monotonic() - killed_at < 10:
+        for function in functions:
+            answer = post(world, address, function)
+            if answer.status_code == 200:
+                answered.setdefault(function, time.monotonic() - killed_at)
+                answers.append(answer.json())
+    assert max(answered.values()) < 2
+    with ThreadPoolExecutor(FUNCTIONS * 3) as pool:
+        more = list(pool.map(lambda function: post(world, address, function), functions * 3))
+    assert {answer.status_code for answer in more} == {200}
+    assert_no_slot_was_shared(answers + [answer.json() for answer in more])
+    assert {instance for instance, *_ in warm} <= {instance for instance, *_ in answers}, "warm instances go on"
+
+
+def test_a_rolling_restart_fails_no_call(world: ClusterWorld, deploy: Deployer) -> None:
+    functions = [deploy.function(WITNESS, timeout=10, scaling={"idleTimeoutSeconds": 120}) for _ in range(FUNCTIONS)]
+    for function in functions:
+        world.invoke(function)
+    with ExitStack() as stack:
+        callers = [stack.enter_context(Steady(world, function)) for function in functions]
+        eventually(lambda: all(caller.statuses[200] > 20 for caller in callers))
+        world.kubectl("rollout", "restart", "deployment/funclet-gateway", "-n", RELEASE_NAMESPACE)
+        wait_for(world, "gateway")
+        eventually(lambda: len(world.objects("pods", RELEASE_NAMESPACE, SELECTOR)) == 2)
+        before = [caller.statuses[200] for caller in callers]
+        eventually(lambda: all(c.statuses[200] > b + 20 for c, b in zip(callers, before, strict=True)))
+    assert [failure for caller in callers for failure in caller.failures] == []
