@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from funclet.core.http_event import HttpRequest, RouteContext, build_event, encode_event, parse_answer
+from funclet.core.http_event import HttpRequest, RouteContext, build_event, encode_event, parse_answer, split_stream
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, 250000, UTC)
 ROUTE = RouteContext("GET /hello/{who}", {"who": "Wörld"}, "000000000000", "abc")
@@ -120,3 +120,35 @@ def test_headers_and_cookies() -> None:
 def test_what_cannot_be_sent_is_a_500(answer: object) -> None:
     parsed = parse_answer(json.dumps(answer).encode())
     assert (parsed.status, parsed.body) == (500, b'{"message": "Internal Server Error"}')
+
+
+PRELUDE = "application/vnd.awslambda.http-integration-response"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "start", "status", "headers", "body"),
+    [
+        ("text/plain", b"one", 200, {"content-type": "text/plain"}, b"one"),
+        (PRELUDE, b'{"statusCode": 201, "headers": {"X-A": "b"}}' + bytes(8) + b"one", 201, {"x-a": "b"}, b"one"),
+        (PRELUDE, b"{}" + bytes(8), 200, {"content-type": "text/plain;charset=UTF-8"}, b""),
+        (PRELUDE, b'{"headers": {"Content-Length": "1"}}' + bytes(9), 200, {}, b"\0"),
+        (PRELUDE, b"no JSON" + bytes(8), 500, {"content-type": "application/json"}, b""),
+        (PRELUDE, b"[]" + bytes(8), 500, {}, b""),
+        (PRELUDE, b'{"statusCode": 99}' + bytes(8), 500, {}, b""),
+        (PRELUDE, b" " * 70_000, 500, {}, b""),
+    ],
+)
+def test_the_head_of_a_streamed_response(
+    content_type: str, start: bytes, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    split = split_stream(content_type, start)
+    assert split is not None
+    head, rest = split
+    assert (head.status, rest) == (status, body)
+    assert headers.items() <= dict(head.headers).items()
+    assert "content-length" not in dict(head.headers)
+
+
+@pytest.mark.parametrize("start", [b"", b'{"statusCode": 200}', b'{"statusCode": 200}' + bytes(7)])
+def test_a_head_that_is_not_complete_is_waited_for(start: bytes) -> None:
+    assert split_stream(PRELUDE, start) is None
