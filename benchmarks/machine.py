@@ -17,7 +17,7 @@ def describe() -> dict[str, str]:
         "memory": f"{memory_kib / 2**20:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
-        "load": f"{os.getloadavg()[0]:.1f} before the run",
+        "load": f"{os.getloadavg()[0]:.1f} (average of the minute before)",
         "commit": _commit(),
     }
 

@@ -16,6 +16,11 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def times(ratio: float) -> str:
+    """Two significant digits are enough to compare."""
+    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"
+
+
 def value_text(figure: Figure) -> str:
     """The value with its unit."""
     return "not measured" if figure.value is None else f"{number(figure.value)} {figure.unit}".rstrip()
@@ -40,9 +45,9 @@ def beside_text(figure: Figure) -> str:
 def _peer_text(figure: Figure, peer: Peer) -> str:
     if figure.unit == "×" and peer.value == 1:
         return peer.name  # the value is the ratio to it
-    times = "" if figure.value is None or not peer.value else f" ({number(figure.value / peer.value)} ×)"
+    ratio = "" if figure.value is None or not peer.value else f" ({times(figure.value / peer.value)})"
     quoted = f" (quoted: {peer.source})" if peer.source else ""
-    return f"{peer.name} {number(peer.value)}{times}{quoted}"
+    return f"{peer.name} {number(peer.value)}{ratio}{quoted}"
 
 
 def _sign(budget: Budget) -> str:
@@ -63,5 +68,5 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, str, str, str, str]]:
 
 def markdown_table(figures: Sequence[Figure]) -> str:
     """For the documentation."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows(figures)]
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *((f"`{name}`", *cells) for name, *cells in rows(figures))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"

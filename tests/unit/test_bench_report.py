@@ -42,7 +42,7 @@ def test_json_holds_what_the_issue_names_and_can_be_read_back() -> None:
 
 def test_the_table_says_all_of_it() -> None:
     assert (value_text(FIGURE), budget_text(FIGURE), verdict(FIGURE)) == ("24 µs", "≤ 25, ≤ 0.7 × Go", "ok")
-    assert beside_text(FIGURE) == "Go 40 (0.6 ×); Fission 513 (0.0468 ×) (quoted: a page)"
+    assert beside_text(FIGURE) == "Go 40 (0.6 ×); Fission 513 (0.047 ×) (quoted: a page)"
     assert markdown_table([FIGURE]).count("\n") == 3
     missing = Figure("f", None, "", why="haproxy is not on this machine")
     assert (value_text(missing), beside_text(missing)) == ("not measured", "haproxy is not on this machine")
