@@ -11,7 +11,7 @@ from tests.adapters.gateway_world import TOKEN, Recorder, Script, make_revision,
 from tests.adapters.peers_world import PeersWorld, beside_each_other
 
 from funclet.adapters.metrics import INVOCATIONS
-from funclet.gateway.forward import NOT_HOME
+from funclet.gateway.relay import NOT_HOME
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,15 @@ def test_a_restarted_scaler_goes_on_from_what_the_gateways_know() -> None:
     assert restarted.message == before.message
 
 
+def test_a_newcomer_that_is_faster_than_the_others_is_told_of_and_to_them() -> None:
+    before = two()
+    restarted = Membership()
+    assert restarted.join(introduction("c"), "10.0.0.3", 100)
+    assert restarted.join(introduction("b", before), "10.0.0.2", 100)
+    assert names(restarted) == ["a", "b", "c"]
+    assert restarted.message.epoch > before.message.epoch
+
+
 def test_one_that_does_not_come_back_is_left_out() -> None:
     before = two()
     restarted = Membership()

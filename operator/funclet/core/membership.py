@@ -44,16 +44,22 @@ class Membership:
 
     def join(self, introduction: Introduction, host: str, now: float) -> bool:
         """A gateway has opened the feed."""
-        if introduction.epoch > self._epoch:
-            self._epoch = introduction.epoch
-            for peer in introduction.peers:
-                self._members.setdefault(peer.id, _Member(peer, now))
+        is_news = introduction.epoch > self._epoch and self._go_on_from(introduction, now)
         is_new = introduction.id not in self._members
         peer = Peer(id=introduction.id, host=host, port=introduction.port)
         member = self._members.setdefault(peer.id, _Member(peer, now))
         member.feeds += 1
         member.heard_at = now
-        return is_new and self._changed()
+        return (is_new or is_news) and self._changed()
+
+    def _go_on_from(self, introduction: Introduction, now: float) -> bool:
+        """Take over a list that is newer than this one; whether the two together are another list."""
+        brought = {peer.id for peer in introduction.peers}
+        is_other = not self._members.keys() <= brought
+        self._epoch = introduction.epoch
+        for peer in introduction.peers:
+            self._members.setdefault(peer.id, _Member(peer, now))
+        return is_other
 
     def leave(self, peer_id: str) -> bool:
         """One of its feeds has ended."""

@@ -12,10 +12,10 @@ from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.core.messages import PeerNote
 from funclet.gateway.budget import Budget
 from funclet.gateway.client import ClientProtocol
-from funclet.gateway.forward import NOT_HOME, PASSED_OVER, SOURCE, TOKEN
 from funclet.gateway.limits import Limits
 from funclet.gateway.notes import NOTE_PATH
 from funclet.gateway.peers import Neighbourhood
+from funclet.gateway.relay import NOT_HOME, PASSED_OVER, SOURCE, TOKEN
 from funclet.gateway.request import Request
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,6 @@ class Door:
         self._neighbourhood = neighbourhood
         self._token = token.encode()
         self._server: asyncio.Server | None = None
-        self._admitted: dict[Request, str | None] = {}
         self.abandon = owner.abandon
         self.throttle = owner.throttle
         self.too_large = owner.too_large

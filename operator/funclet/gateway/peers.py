@@ -10,8 +10,9 @@ from funclet.core.homes import SETTLE_SECONDS, Homes
 from funclet.core.messages import Introduction, Peer, PeerNote, Peers, SlotNames
 from funclet.core.slots import Slot, SlotName
 from funclet.gateway.dispatch import Dispatcher
-from funclet.gateway.forward import PASSED_OVER, SOURCE, TOKEN, Forwarder, Relay, encode_request
+from funclet.gateway.forward import Forwarder
 from funclet.gateway.notes import Notes
+from funclet.gateway.relay import PASSED_OVER, SOURCE, TOKEN, Relay, encode_request
 from funclet.gateway.request import Request
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from funclet.gateway.budget import Lease
     from funclet.gateway.call import Call
     from funclet.gateway.client import ClientProtocol
-    from funclet.gateway.forward import Relay
+    from funclet.gateway.relay import Relay
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """Those that an HTTP API of API Gateway has."""

@@ -24,7 +24,6 @@ from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.door import Door
-from funclet.gateway.forward import Relay
 from funclet.gateway.http_stage import HttpStage, refusal
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.instances import InstanceBook
@@ -32,6 +31,7 @@ from funclet.gateway.lambda_reply import error_answer
 from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
 from funclet.gateway.peers import Neighbourhood
+from funclet.gateway.relay import Relay
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 
