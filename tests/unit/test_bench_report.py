@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from benchmarks.figure import Benchmark, Beside, Budget, Figure, Peer, Unmeasured, from_json, to_json
@@ -11,6 +12,7 @@ from benchmarks.report import beside_text, budget_text, markdown_table, number, 
 from benchmarks.suite import SUITE, chosen
 from benchmarks.warm_path import percentile
 
+ROOT = Path(__file__).resolve().parents[2]
 GO = Peer("Go", 40.0)
 FIGURE = Figure(
     "gateway_cpu_us", 24.0, "µs", Budget(25), [GO, Peer("Fission", 513.0, source="a page")], ratio_budget=Budget(0.7)
@@ -66,6 +68,13 @@ def test_benchmarks_are_chosen_by_figure_or_file() -> None:
 def test_every_figure_has_one_benchmark() -> None:
     names = [name for one in SUITE for name in one.figures]
     assert len(names) == len(set(names))
+
+
+def test_the_page_says_how_every_figure_is_measured() -> None:
+    how = (ROOT / "docs" / "performance.md").read_text().partition("## How each is measured")[2]
+    for benchmark in SUITE:
+        [line] = [line for line in how.splitlines() if f"`{benchmark.name}.py`" in line]
+        assert all(f"`{figure}`" in line for figure in benchmark.figures)
 
 
 def lacks_a_program() -> Figure:
