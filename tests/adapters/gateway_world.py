@@ -162,6 +162,7 @@ class Catalog:
 
     functions: dict[str, Revision] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
     _function_callbacks: list[Callable[[str, Revision | None], None]] = field(default_factory=list)
     _trigger_callbacks: list[Callable[[str, Trigger | None], None]] = field(default_factory=list)
 

@@ -58,12 +58,14 @@ async def test_a_function_is_there_once_it_was_resolved(catalog: Catalog, resour
     calls: list[int | None] = []
     catalog.on_function(lambda _, revision: calls.append(revision.memory_mib if revision else None))
     assert catalog.functions == {}
+    assert catalog.pending == {"default/hello"}
     await resources.patch_status("Function", "default", "hello", status(1, 128))
     await resources.patch_status("Function", "default", "hello", {"instances": 3})
     await resources.patch_status("Function", "default", "hello", status(2, 256))
     await until(lambda: len(calls) == 2)
     assert calls == [128, 256]
     assert catalog.functions["default/hello"].revision == "r256"
+    assert not catalog.pending
 
 
 async def test_what_is_not_understood_leaves_the_last_good_state(catalog: Catalog, resources: FileResources) -> None:
@@ -72,6 +74,12 @@ async def test_what_is_not_understood_leaves_the_last_good_state(catalog: Catalo
     await resources.patch_status("Trigger", "default", "web", {"observedGeneration": 9})
     await until(lambda: catalog.triggers["default/web"].status.observed_generation == 9)
     assert catalog.functions["default/hello"].memory_mib == 128
+
+
+async def test_a_function_that_was_never_resolved_is_pending_until_it_is_gone(catalog: Catalog, tmp_path: Path) -> None:
+    assert catalog.pending == {"default/hello"}
+    (tmp_path / "all.yaml").unlink()
+    await until(lambda: not catalog.pending)
 
 
 async def test_what_is_deleted_is_gone(catalog: Catalog, resources: FileResources, tmp_path: Path) -> None:

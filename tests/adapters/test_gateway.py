@@ -65,6 +65,9 @@ async def test_boto3_reads_the_errors(world: World) -> None:
     client = lambda_client(world)
     with pytest.raises(client.exceptions.ResourceNotFoundException, match="Function not found: arn:aws:lambda"):
         await asyncio.to_thread(client.invoke, FunctionName="nobody")
+    world.catalog.pending.add("default/new")
+    with pytest.raises(client.exceptions.ResourceConflictException, match="in the following state: Pending"):
+        await asyncio.to_thread(client.invoke, FunctionName="new")
     with pytest.raises(client.exceptions.ResourceNotFoundException, match=":hello:7"):
         await asyncio.to_thread(client.invoke, FunctionName="hello", Qualifier="7")
     with pytest.raises(

@@ -87,6 +87,7 @@ def test_the_namespace_of_a_target(target: Target, namespace: str | None) -> Non
 
 ERRORS = [
     (lambda_api.function_not_found("us-east-1", "default", "f", "7"), 404),
+    (lambda_api.function_pending(), 409),
     (lambda_api.invocation_not_found(REQUEST), 404),
     (lambda_api.throttled("ReservedFunctionConcurrentInvocationLimitExceeded"), 429),
     (lambda_api.request_too_large(), 413),

@@ -25,6 +25,8 @@ class Catalog:
     def __init__(self, resources: Resources) -> None:
         self.functions: dict[str, Revision] = {}
         self.triggers: dict[str, Trigger] = {}
+        self.pending: set[str] = set()
+        """Functions that are there but could never be resolved yet."""
         self._resources = resources
         self._on_function: list[FunctionCallback] = []
         self._on_trigger: list[TriggerCallback] = []
@@ -63,6 +65,10 @@ class Catalog:
 
     def _observe_function(self, event: ResourceEvent) -> None:
         revision = None if event.type is DELETED else read_revision(event.object)
+        if revision is None and event.type is not DELETED:
+            self.pending.add(event.key)
+        else:
+            self.pending.discard(event.key)
         if revision == self.functions.get(event.key):
             return
         if revision is None:

@@ -87,8 +87,10 @@ def _judge(answer: aiohttp.ClientResponse, payload: bytes) -> Invocation:
             return Invocation(status, payload, answer.headers.get("x-amz-function-error"))
         case 429:
             raise ThrottledByGateway("the function is at its limit", retry_after)
-        case 404:
-            raise GatewayUnavailable("the gateway does not know the function", "FunctionNotFound", retry_after)
+        case 404 | 409:
+            raise GatewayUnavailable(
+                "the gateway does not know the function, or not yet", "FunctionNotFound", retry_after
+            )
         case 401 | 403:
             raise GatewayUnavailable("the gateway refused the internal token", "TokenRefused", retry_after)
         case status if status >= 500:

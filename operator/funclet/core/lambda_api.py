@@ -84,6 +84,14 @@ def function_not_found(region: str, namespace: str, name: str, qualifier: str | 
     return LambdaError(404, "ResourceNotFoundException", f"Function not found: {arn}")
 
 
+def function_pending() -> LambdaError:
+    """409: the function is there, but nothing of it could be served yet. Lambda's state of such a one is Pending."""
+    message = (
+        "The operation cannot be performed at this time. The function is currently in the following state: Pending"
+    )
+    return LambdaError(409, "ResourceConflictException", message, text_member="message")
+
+
 def throttled(reason: str) -> LambdaError:
     """429."""
     return LambdaError(

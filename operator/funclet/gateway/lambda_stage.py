@@ -1,6 +1,6 @@
 """Requests of the Lambda API: understood, turned into calls, answered as Lambda answers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from funclet.core.asynchronous import EVENT_LIMIT_BYTES, Event
 from funclet.core.http_event import HttpAnswer
@@ -13,6 +13,7 @@ from funclet.core.lambda_api import (
     event_too_large,
     find_namespace,
     function_not_found,
+    function_pending,
     invalid_parameter,
     is_latest,
     parse_target,
@@ -35,10 +36,17 @@ TARGETS_LIMIT = 4096
 class LambdaStage:
     """Reads a request of the Lambda API."""
 
-    def __init__(self, settings: GatewaySettings, functions: Mapping[str, Served], accounts: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        functions: Mapping[str, Served],
+        pending: Collection[str],
+        accounts: Mapping[str, str],
+    ) -> None:
         self._default_namespace = settings.default_namespace
         self._region = settings.region
         self._functions = functions
+        self._pending = pending
         self._accounts = accounts
         self._targets: dict[bytes, Target | LambdaError | None] = {}
         self._reply = LambdaReply()
@@ -119,8 +127,11 @@ class LambdaStage:
 
     def _find_function(self, target: Target) -> Served | LambdaError:
         namespace = find_namespace(target, self._default_namespace, self._accounts)
-        served = None if namespace is None else self._functions.get(f"{namespace}/{target.name}")
+        key = f"{namespace}/{target.name}"
+        served = None if namespace is None else self._functions.get(key)
         if served is None or served.revision is None or not is_latest(target.qualifier):
+            if key in self._pending and is_latest(target.qualifier):
+                return function_pending()
             return function_not_found(self._region, namespace or self._default_namespace, target.name, target.qualifier)
         return served
 

@@ -50,6 +50,7 @@ class FunctionCatalog(Protocol):
 
     functions: dict[str, Revision]
     triggers: dict[str, Trigger]
+    pending: set[str]
 
     def on_function(self, callback: Callable[[str, Revision | None], None]) -> None:
         """Call back at each change of a function."""
@@ -105,7 +106,7 @@ class Gateway:
         self._demand = DemandReporter(self._scaler.reporter, self._scaler.report, self._drained, self.loop)
         self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.limits, self.answer_budget)
         self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
-        self._lambda = LambdaStage(settings, self._dispatcher.functions, self._accounts)
+        self._lambda = LambdaStage(settings, self._dispatcher.functions, self._catalog.pending, self._accounts)
         self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)
         self._follow_catalog()
         self._sweep()
