@@ -132,9 +132,9 @@ async def serve_gateway(token: str, *slots: str) -> None:
     """
     from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
 
+    from funclet.adapters import garbage
     from funclet.adapters.event_log import EventLog
     from funclet.adapters.scaler_client import ScalerClient
-    from funclet.gateway.main import settle_garbage
     from funclet.gateway.role import Gateway
     from funclet.gateway.settings import GatewaySettings
 
@@ -151,7 +151,7 @@ async def serve_gateway(token: str, *slots: str) -> None:
     gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"), event_log)
     await gateway.start()
     await until(lambda: bool(scaler.readers))
-    settle_garbage()
+    garbage.settle()
     print(gateway.port, flush=True)
     await asyncio.Event().wait()
 

@@ -1,14 +1,13 @@
 """`python -m funclet gateway`: the gateway of a cluster."""
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
 
 import uvloop
 
-from funclet.adapters import logs
+from funclet.adapters import garbage, logs
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.event_log import EventLog
 from funclet.adapters.health import HealthServer, registry_text
@@ -21,13 +20,6 @@ from funclet.gateway.role import Gateway
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.supervisor import supervise
 from funclet.gateway.usage import UsageReporter
-
-
-def settle_garbage() -> None:
-    """What was loaded stays; an invocation leaves no cycles behind, so that looking for some is rarely worth it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def raise_descriptor_limit() -> None:
@@ -52,7 +44,7 @@ async def run(settings: GatewaySettings, resources: Resources) -> None:
     await catalog.synced()
     await usage.start()
     await gateway.start()
-    settle_garbage()
+    garbage.settle()
     end = asyncio.create_task(stopped.wait())
     await asyncio.wait((following, end), return_when=asyncio.FIRST_COMPLETED)
     await gateway.stop()

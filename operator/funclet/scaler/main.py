@@ -6,7 +6,7 @@ import signal
 
 import uvloop
 
-from funclet.adapters import logs
+from funclet.adapters import garbage, logs
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.health import HealthServer
 from funclet.adapters.instances.pods import PodBackend
@@ -38,9 +38,11 @@ async def _run(settings: ScalerSettings) -> None:
     await health.start()
     following = asyncio.create_task(catalog.run())
     await scaler.start()
+    settling = asyncio.create_task(_settle_when(catalog))
     try:
         await _until_ended(following)
     finally:
+        settling.cancel()
         await scaler.stop()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -48,6 +50,12 @@ async def _run(settings: ScalerSettings) -> None:
         await resources.close()
         await connection.close()
         await health.stop()
+
+
+async def _settle_when(catalog: Catalog) -> None:
+    """The functions that are there at the start are most of what stays."""
+    await catalog.synced()
+    garbage.settle()
 
 
 def _access() -> Access:
