@@ -12,8 +12,11 @@ from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, 
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
 from funclet.adapters.instances.processes import ProcessBackend
-from funclet.core.instances import InstanceRequest
+from funclet.api.function import PodSettings
+from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
+from funclet.scaler.labels import LONGEST_SECONDS, Labels
+from funclet.scaler.writer import Writer
 
 FAST = 20
 """A clock that runs so many times as fast: five seconds without room are a quarter of one."""
@@ -111,6 +114,27 @@ async def test_sixteen_callers_get_sixteen_instances(tmp_path: Path) -> None:
         await world.report("hello", queued=16)
         assert len(await world.until_ready("r1", count=16)) == 16
     await world.backend.close()
+
+
+async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    writer, now = Writer(backend), [0.0]
+    labels = Labels(writer, lambda: now[0])
+    instances = [
+        Instance(name, "default", "python3.11", 128, since=since, state=State.READY, function="default/f")
+        for name, since in (("first", 0.0), ("second", 0.5))
+    ]
+    for instance in instances:
+        labels.postpone(instance, PodSettings())
+    labels.write(quiet=False)
+    assert not any(instance.written for instance in instances)
+    now[0] = LONGEST_SECONDS
+    labels.write(quiet=False)
+    assert [instance.written for instance in instances] == [True, False]
+    labels.write(quiet=True)
+    assert all(instance.written for instance in instances)
+    await writer.stop()
+    await backend.close()
 
 
 async def test_an_instance_with_more_slots_serves_more_callers(tmp_path: Path) -> None:

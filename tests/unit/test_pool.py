@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from funclet.api.function import Environment, PodSettings
 from funclet.core.instances import Instance, State
 from funclet.core.pool import (
+    BURST_SECONDS,
     QUIET_SECONDS,
     SHRINK_SECONDS,
     WINDOW_SECONDS,
@@ -126,12 +127,24 @@ def test_takings_are_those_of_the_last_window() -> None:
     assert takings.count(now=20.0) == 5
 
 
-def test_a_refill_waits_for_a_quiet_moment_unless_the_pool_is_half_empty() -> None:
+def test_a_refill_waits_for_a_quiet_moment() -> None:
     takings = Takings(limit=5)
     assert takings.is_quiet(now=0.0)
-    takings.note(1, now=0.0)
-    assert not takings.is_quiet(now=QUIET_SECONDS / 2)
-    assert takings.is_quiet(now=QUIET_SECONDS)
-    assert may_wait(size=10, unclaimed=5, quiet=False)
-    assert not may_wait(size=10, unclaimed=4, quiet=False)
-    assert not may_wait(size=10, unclaimed=9, quiet=True)
+    assert not may_wait(10, 0, takings, now=0.0)
+    takings.note(1, now=1.0)
+    assert may_wait(10, 0, takings, now=1.0 + QUIET_SECONDS / 2)
+    assert not may_wait(10, 9, takings, now=1.0 + QUIET_SECONDS)
+
+
+def test_a_refill_does_not_wait_for_the_end_of_a_long_burst() -> None:
+    takings, now = Takings(limit=5), 1.0
+    while now < 1.0 + BURST_SECONDS:
+        takings.note(1, now)
+        assert may_wait(10, 0, takings, now)
+        now += QUIET_SECONDS / 2
+    takings.note(1, now)
+    assert takings.burst_seconds(now) == BURST_SECONDS
+    assert may_wait(10, 5, takings, now)
+    assert not may_wait(10, 4, takings, now)
+    takings.note(1, now + QUIET_SECONDS)  # after a quiet moment another burst begins
+    assert takings.burst_seconds(now + QUIET_SECONDS) == 0.0

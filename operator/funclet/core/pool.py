@@ -26,9 +26,9 @@ MARGIN = 1.5
 SHRINK_SECONDS = 30.0
 """Between two steps down. From 20 to 2 it takes six minutes without demand."""
 SHRINK_PART = 8
-QUIET_SECONDS = 0.25
-"""A refill waits until nobody has claimed for so long, while half of the pool is left: starting pods takes CPU that
-callers wait for."""
+QUIET_SECONDS, BURST_SECONDS = 0.25, 1.0
+"""A refill waits until nobody has taken an instance for the first time: starting pods takes CPU that callers wait for.
+When takings do not end for the second time, it begins as soon as half of the pool is gone."""
 
 Pool = tuple[str, str]
 """Namespace and runtime."""
@@ -63,9 +63,12 @@ class Takings:
 
     def __init__(self, limit: int) -> None:
         self._times: deque[float] = deque(maxlen=max(1, limit))
+        self._burst_began = 0.0
 
     def note(self, count: int, now: float) -> None:
         """So many were taken."""
+        if self.is_quiet(now):
+            self._burst_began = now
         self._times.extend([now] * min(count, self._times.maxlen or 1))
 
     def count(self, now: float) -> int:
@@ -77,6 +80,10 @@ class Takings:
     def is_quiet(self, now: float) -> bool:
         """Whether nobody has taken one for a moment."""
         return not self._times or now - self._times[-1] >= QUIET_SECONDS
+
+    def burst_seconds(self, now: float) -> float:
+        """For how long they have been taken without a quiet moment; 0 in a quiet one."""
+        return 0.0 if self.is_quiet(now) else now - self._burst_began
 
 
 def settle_size(last: PoolSize, taken: int, limits: PoolLimits, now: float) -> PoolSize:
@@ -92,9 +99,10 @@ def settle_size(last: PoolSize, taken: int, limits: PoolLimits, now: float) -> P
     return PoolSize(max(wanted, last.instances - step), now)
 
 
-def may_wait(size: int, unclaimed: int, *, quiet: bool) -> bool:
+def may_wait(size: int, unclaimed: int, takings: Takings, now: float) -> bool:
     """Whether the refill of a pool may wait for a quieter moment."""
-    return not quiet and unclaimed * 2 >= size
+    is_short = unclaimed * 2 < size and takings.burst_seconds(now) >= BURST_SECONDS
+    return not is_short and not takings.is_quiet(now)
 
 
 def may_use_pool(revision: Revision) -> bool:

@@ -28,6 +28,10 @@ class Pusher(Protocol):
     def has_room(self) -> bool:
         """Whether one more would begin at once."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being specialised."""
+
     def prepare(self, revision: Revision) -> bool:
         """Whether all that a specialisation needs is at hand; if not, it is fetched, and the outcome told."""
 

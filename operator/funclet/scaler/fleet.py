@@ -1,6 +1,5 @@
 """The fleet: every step of an instance's life, told to those who must know (register, gateways, backend, log)."""
 
-import json
 import logging
 import secrets
 from collections.abc import Callable
@@ -12,9 +11,7 @@ from funclet.core.instances import (
     FUNCTION_LABEL,
     REVISION_LABEL,
     RUNTIME_LABEL,
-    SLOTS_ANNOTATION,
     STATE_LABEL,
-    TIMEOUT_ANNOTATION,
     Instance,
     InstanceRequest,
     Register,
@@ -26,6 +23,7 @@ from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapsh
 from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
 from funclet.core.revision import Revision
 from funclet.scaler.feed import Feed
+from funclet.scaler.labels import Labels
 from funclet.scaler.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -44,6 +42,7 @@ class Fleet:
     def __init__(self, secret: str, writer: Writer, feed: Feed, clock: Callable[[], float]) -> None:
         self.register = Register()
         self.feed = feed
+        self.labels = Labels(writer, clock)
         self._secret = secret
         self._writer = writer
         self._clock = clock
@@ -92,7 +91,7 @@ class Fleet:
         """Its function's revision is known: how long it may run, and what is still to be written down."""
         instance.timeout_seconds = revision.timeout_seconds
         if instance.state is State.READY:
-            self._write_labels(instance, revision.pod)
+            self.labels.postpone(instance, revision.pod)
         elif instance.state is State.DRAINING:
             self._set_drain_limit(instance)
 
@@ -109,12 +108,12 @@ class Fleet:
         self._log("instance started", instance)
 
     def ready(self, instance: Instance, slots: tuple[int, ...], revision: Revision) -> None:
-        """The agent has the code: the gateways first, the labels alongside."""
+        """The agent has the code: the gateways first, the labels in a quiet moment."""
         instance.slots = slots
         instance.advance(Step.ACCEPTED, self._clock())
         self.feed.send(Ready(instance=self.address(instance)))
         self._log("instance ready", instance)
-        self._write_labels(instance, revision.pod)
+        self.labels.postpone(instance, revision.pod)
 
     def misfit(self, instance: Instance, reason: str) -> None:
         """It cannot have its function's size, so it may not serve; one that is being specialised ends after that."""
@@ -137,7 +136,7 @@ class Fleet:
         instance.holders = frozenset(self.feed.holders())
         self.feed.send(Draining(instance=instance.name))
         self._log("instance draining", instance, reason=reason)
-        self._writer.label(instance.namespace, instance.name, {STATE_LABEL: "draining"}, {})
+        self.labels.write_draining(instance)
 
     def retire(self, instance: Instance, reason: str) -> None:
         """End it as its state allows; one that is being specialised is ended when that is over."""
@@ -261,27 +260,10 @@ class Fleet:
             pod=pod,
         )
 
-    def _write_labels(self, instance: Instance, pod: PodSettings) -> None:
-        assert instance.function is not None
-        if instance.written:
-            return
-        instance.written = True
-        labels = {
-            **pod.labels,
-            STATE_LABEL: "specialised",
-            FUNCTION_LABEL: instance.function.partition("/")[2],
-            REVISION_LABEL: instance.revision or "",
-        }
-        annotations = {
-            **pod.annotations,
-            SLOTS_ANNOTATION: json.dumps(list(instance.slots)),
-            TIMEOUT_ANNOTATION: str(instance.timeout_seconds),
-        }
-        self._writer.label(instance.namespace, instance.name, labels, annotations)
-
     def _forget(self, instance: Instance, reason: str) -> None:
         was_announced = instance.state in (State.READY, State.DRAINING)
         self.register.remove(instance, self._clock())
+        self.labels.forget(instance)
         if was_announced:
             self.feed.send(Gone(instance=instance.name))
         self._log("instance gone", instance, reason=reason)

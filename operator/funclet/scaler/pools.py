@@ -132,8 +132,9 @@ class Pools:
         """For failures to be over, or, while nobody waits for these instances, for a quieter moment."""
         if self.is_failing(pool):
             return True
-        quiet = pool not in self._takings or self._takings[pool].is_quiet(self._clock())
-        return not waiting and may_wait(size.instances, unclaimed, quiet=quiet)
+        if waiting or pool not in self._takings:
+            return False
+        return may_wait(size.instances, unclaimed, self._takings[pool], self._clock())
 
     def _keep_unsettled(self, pool: Pool, *, still: bool) -> None:
         (self._unsettled.add if still and pool in self._users else self._unsettled.discard)(pool)

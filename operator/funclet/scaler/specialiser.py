@@ -67,6 +67,11 @@ class Specialiser:
         """Whether one more would begin at once."""
         return self._workers.has_room
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being specialised."""
+        return self._workers.is_idle
+
     def prepare(self, revision: Revision) -> bool:
         """Whether code and environment are at hand; if not, they are fetched, and the outcome told."""
         if self._ingredients.are_at_hand(revision):

@@ -30,6 +30,11 @@ class Workers:
         """Whether a job that is submitted now begins at once."""
         return len(self._running) < self._limit
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job runs."""
+        return not self._running
+
     def submit(self, key: str, job: Job, lane: int = 0) -> None:
         """Run a job as soon as it is its key's turn."""
         self._queue.push(key, job, lane)
