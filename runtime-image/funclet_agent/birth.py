@@ -2,10 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+
+from funclet_agent.limits import Limits
+
+MAX_ROUNDS = 1000
 
 
-def enter_child(kept: Iterable[int], work: Callable[[], int]) -> None:
+def enter_child(kept: Iterable[int], limits: Limits, work: Callable[[], int]) -> None:
     """In a child of the agent: shed what is the agent's, do the work, exit with its status. Does not return.
 
     Its session makes one process group of all that the function starts.
@@ -15,6 +19,7 @@ def enter_child(kept: Iterable[int], work: Callable[[], int]) -> None:
         os.setsid()
         _restore_signals()
         _close_all_but(frozenset(kept))
+        limits.apply()
         status = work()
     finally:
         os._exit(status)
@@ -25,6 +30,55 @@ def end_process_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
+        return
+
+
+def end_strangers(known: Container[int]) -> None:
+    """End the children that nobody here has started, and theirs: what daemons of the function became once it was gone.
+
+    They are frozen before any is killed: whoever forks without end would fill each gap at once.
+    """
+    strangers = _freeze(known)
+    for pid in strangers:
+        _signal(pid, signal.SIGKILL)
+    while orphans := [pid for pid in _children(os.getpid()) if pid in strangers]:
+        # Their own children become ours when they end.
+        for pid in orphans:
+            os.waitpid(pid, 0)
+
+
+def _freeze(known: Container[int]) -> set[int]:
+    frozen: set[int] = set()
+    for _ in range(MAX_ROUNDS):
+        found = set(_descendants(os.getpid(), known)) - frozen
+        if not found:
+            break
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        frozen |= found
+    return frozen
+
+
+def _descendants(pid: int, known: Container[int]) -> Iterator[int]:
+    for child in _children(pid):
+        if child not in known:
+            yield child
+            yield from _descendants(child, known)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        # It has just ended, or this is not Linux.
+        return []
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
         return
 
 

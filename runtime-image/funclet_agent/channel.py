@@ -17,6 +17,9 @@ FORK, FORKED, ORPHANED, ALONE = b"F", b"P", b"O", b"A"
 """Between agent and template: "fork a process for this slot" (with its sockets); its process id (`pack_birth`); "those
 that I named are your children now"; "I cannot be forked any more"."""
 
+FROM_HANDLER = (CONNECTION, CLOSED, LOOK, END)
+"""All that a handler process may say."""
+
 MAX_DESCRIPTORS = 250
 """With one message; Linux takes 253 (SCM_MAX_FD)."""
 

@@ -4,6 +4,7 @@ All sockets are non-blocking. A body that does not come at once is waited for; n
 client must make progress: only who knows the token gets that far.
 """
 
+import errno
 import select
 import socket
 from _operator import _compare_digest as compare_digest
@@ -29,7 +30,13 @@ MAX_CONNECTIONS = 200
 """More than there are gateways. Beyond it the oldest connection that has shown no token goes, or else the new one."""
 CONSTANT_HEADERS = {b"host", b"x-funclet-token", b"content-type"}
 """What comes first in a gateway's request, and says nothing of the invocation."""
+CLOSED_HERE = (errno.EBADF, errno.ENOTSOCK)
+"""What sending on a connection says that the function, not the client, has closed."""
 CLOSE = b"connection: close\r\n"
+
+
+class LostConnection(SystemExit):
+    """Nothing can be sent to the waiting caller from here; the agent can."""
 
 
 class Request:
@@ -73,8 +80,11 @@ class Connections:
         """Take a new connection, and give the agent a duplicate before anything is read from it."""
         try:
             connection, _ = self._listener.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError as error:
+            # The function has closed the listener, or left no descriptor free. A new process has both.
+            raise SystemExit(f"cannot accept connections any more: {error.strerror}") from error
         if len(self._by_fd) >= MAX_CONNECTIONS and not self._evict():
             connection.close()
             return
@@ -182,7 +192,9 @@ class Connections:
             sent = connection.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:
+        except OSError as error:
+            if error.errno in CLOSED_HERE:
+                raise LostConnection(f"cannot answer: {error.strerror}") from error
             return False
         return sent == len(data) or self._send_rest(connection, memoryview(data)[sent:], patience_ms)
 

@@ -64,7 +64,7 @@ class ExecutionEnvironment:
         api = f"{HOST}:{self._server.port}"
         stream = log_stream_name(plan.spec.function_version)
         self._variables = bootstrap.runtime_environment(os.environ, plan.spec, places, stream, api)
-        self._sandbox = Sandbox(loop, owner.on_output)
+        self._sandbox = Sandbox(loop, plan.limits, owner.on_output)
         self._extensions = Extensions(extensions.find_programs(f"{places.opt}/extensions"))
         self._next: Exchange | None = None
         self._out: Invocation | None = None

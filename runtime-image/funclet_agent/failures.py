@@ -24,8 +24,11 @@ def failure(kind: str, message: str, stack_trace: list[str] | None = None) -> Fa
 
 def exception_failure(error: BaseException) -> Failure:
     """The error object of an exception that the function raised. The agent's own frames are left out."""
-    import traceback
-
+    try:
+        import traceback
+    except (ImportError, OSError):
+        # The function has left no descriptor to read it with.
+        return failure(type(error).__name__, str(error))
     frames = [
         (frame.filename, frame.lineno or 0, frame.name, frame.line)
         for frame in traceback.extract_tb(error.__traceback__)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from funclet_agent import archive
-from funclet_agent.birth import adopts_orphans
+from funclet_agent.birth import adopts_orphans, end_strangers
 from funclet_agent.bootstrap import Places, is_fast
 from funclet_agent.events import report
 from funclet_agent.init_bill import InitBill
@@ -64,7 +64,7 @@ class Instance:
         token = TokenCheck(self._settings.invoke_digest)
         lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
         shared = spec.concurrency > 1 and adopts_orphans()
-        plan = Plan(spec, self._settings.task_root, token, lines, InitBill() if shared else None)
+        plan = Plan(spec, self._settings, token, lines, InitBill() if shared else None)
         self.template = Template(plan, self._loop) if shared else None
         self._handler_slots = [
             Slot(n, listener, plan, self._loop, self.template) for n, listener in enumerate(listeners)
@@ -80,7 +80,7 @@ class Instance:
 
         token = TokenCheck(self._settings.invoke_digest)
         lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
-        plan = Plan(spec, self._settings.task_root, token, lines, None)
+        plan = Plan(spec, self._settings, token, lines, None)
         places = Places(self._settings.task_root, self._settings.opt_root, self._settings.runtime_root)
         self._runtime_slots = [RuntimeSlot(listener, plan, self._loop, places) for listener in listeners]
         for slot in self._runtime_slots:
@@ -108,6 +108,13 @@ class Instance:
             self.template.claim(pid)
             found = self._find_slot(pid)
         return found
+
+    def end_strangers(self) -> None:
+        """After the end of a handler process: what it left running in sessions of their own. With several slots nobody
+        knows whose they are, and they live as long as the instance.
+        """
+        if len(self._handler_slots) == 1:
+            end_strangers({self._handler_slots[0].pid})
 
     def _find_slot(self, pid: int) -> Slot | None:
         return next((slot for slot in self._handler_slots if slot.pid == pid), None)

@@ -11,7 +11,7 @@ from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 from funclet_agent.channel import END, LOOK, STOP, Channel
-from funclet_agent.connections import Connections, Request
+from funclet_agent.connections import Connections, LostConnection, Request
 from funclet_agent.context import ClientContext, FunctionFacts, LambdaContext
 from funclet_agent.failures import Failure, description, exception_failure
 from funclet_agent.init_bill import InitBill
@@ -62,7 +62,7 @@ class Invoker:
 
     def initialise(self, name: str) -> None:
         """The init phase, before any invocation."""
-        self._use(initialise(name, self.state))
+        self._use(initialise(name, self.state, self.log))
         self.state.phase = IDLE
         self.channel.send(LOOK)
 
@@ -109,7 +109,7 @@ class Invoker:
         if not self.state.watching:
             self.channel.send(LOOK)
         if self._handler is None and self._init_failure is None:
-            self._use(initialise(name, self.state))
+            self._use(initialise(name, self.state, self.log))
             self._init_us = 0  # it is a part of this invocation's duration
         body, extra = self._outcome(request, deadline)
         duration_us = (time.monotonic_ns() - started) // 1000
@@ -149,7 +149,8 @@ class Invoker:
         return b""
 
     def _failed(self, failure: Failure) -> tuple[bytes, bytes]:
-        print(description(failure), end="")
+        self.log.flush()
+        self.log.write(description(failure).encode())
         return write_answer({**failure, "requestId": self.request_id}), FUNCTION_ERROR
 
     def _context(self, headers: dict[bytes, bytes], deadline_ns: int) -> LambdaContext:
@@ -173,8 +174,12 @@ class Invoker:
             self.log.end(report)
             extra += b"x-amz-log-result: %s\r\n" % b2a_base64(self.log.tail or b"", newline=False)
         data = ending(extra, body) if self.state.phase == STREAMING else answer(200, body, extra)
-        self.state.phase = RESPONDING
-        sent = self.connections.send(request.connection, data)
+        phase, self.state.phase = self.state.phase, RESPONDING
+        try:
+            sent = self.connections.send(request.connection, data)
+        except LostConnection:
+            self.state.phase = phase
+            raise
         self.state.phase = IDLE
         if not self._has_served:
             self._has_served = self.state.has_served = 1

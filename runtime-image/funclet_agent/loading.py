@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from funclet_agent.failures import Failure, InitError, description, exception_failure, failure, syntax_failure
+from funclet_agent.logs import InvocationLog
 from funclet_agent.state import FAILED, SUCCEEDED, State
 
 Handler = Callable[[Any, Any], Any]
@@ -20,7 +21,7 @@ class Init:
         self.duration_us = duration_us
 
 
-def initialise(name: str, state: State) -> Init:
+def initialise(name: str, state: State, log: InvocationLog) -> Init:
     """Import the handler; says in the shared state, and in the log when it fails, how that ended."""
     started = time.monotonic_ns()
     handler: Handler | None = None
@@ -29,7 +30,7 @@ def initialise(name: str, state: State) -> Init:
         handler = load_handler(name)
     except InitError as error:
         failed = error.failure
-        print(description(failed), end="")
+        log.write(description(failed).encode())
     duration_us = max(1, (time.monotonic_ns() - started) // 1000)
     state.end_init(SUCCEEDED if handler else FAILED, duration_us)
     return Init(handler, failed, duration_us)

@@ -6,6 +6,7 @@ invocation that prints nothing costs one system call.
 
 import io
 import os
+import select
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -73,8 +74,12 @@ class InvocationLog:
 
     def flush(self) -> None:
         """Write what print() still holds: a line that has no end yet."""
-        for flush in self._flushes:
-            flush()
+        try:
+            for flush in self._flushes:
+                flush()
+        except ValueError:
+            # The function has closed it.
+            return
 
     @property
     def tail(self) -> bytes | None:
@@ -109,6 +114,20 @@ class LogStream(io.RawIOBase):
         if content:
             self._log.write(content)
         return len(content)
+
+
+def write_patiently(descriptor: int, data: bytes, patience_ms: int = 1000) -> None:
+    """Write what the reader takes, but do not wait for ever for one that takes nothing: the agent has others to serve.
+
+    A pipe that polls as writable takes PIPE_BUF bytes at once (pipe(7)).
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    try:
+        while data and poll.poll(patience_ms):
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+    except OSError:
+        return
 
 
 def write_fully(descriptor: int, data: bytes) -> None:

@@ -62,5 +62,5 @@ def final_answer(state: State, death: Death, body: bytes) -> bytes:
 def _report(state: State, death: Death, status: str) -> Report:
     """Time that the function had is billed: up to its deadline, and the init phase with the first invocation."""
     invocation = state.invocation
-    ended_ns = invocation.deadline_ns if death.timed_out else death.at_ns
+    ended_ns = min(invocation.deadline_ns, death.at_ns) if death.timed_out else death.at_ns
     return Report((ended_ns - invocation.started_ns) // 1000, death.init_us, death.max_memory_mib, status)

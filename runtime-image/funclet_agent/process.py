@@ -15,6 +15,7 @@ from funclet_agent.invoker import Invoker, Stop
 from funclet_agent.lines import Lines
 from funclet_agent.loading import Init
 from funclet_agent.logs import InvocationLog
+from funclet_agent.settings import Settings
 from funclet_agent.specialisation import Specialisation
 from funclet_agent.state import State
 from funclet_agent.tokens import TokenCheck
@@ -24,10 +25,11 @@ class Plan:
     """All that a handler process needs of the agent."""
 
     def __init__(
-        self, spec: Specialisation, task_root: str, token: TokenCheck, lines: Lines, bill: InitBill | None
+        self, spec: Specialisation, settings: Settings, token: TokenCheck, lines: Lines, bill: InitBill | None
     ) -> None:
         self.spec = spec
-        self.task_root = task_root
+        self.task_root = settings.task_root
+        self.limits = settings.limits
         self.token = token
         self.lines = lines
         self.bill = bill

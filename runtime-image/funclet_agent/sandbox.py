@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
+from funclet_agent.limits import Limits
 from funclet_agent.loop import Loop
 from funclet_agent.spawning import kill_session, peak_memory_mib, spawn
 
@@ -55,7 +56,8 @@ class Output:
 class Sandbox:
     """Starts and ends them. Each is a session of its own, so that nothing that it starts outlives it."""
 
-    def __init__(self, loop: Loop, on_output: Callable[[bytes], None]) -> None:
+    def __init__(self, loop: Loop, limits: Limits, on_output: Callable[[bytes], None]) -> None:
+        self._limits = limits
         self.runtime_pid = 0
         self.extension_pids: dict[int, str] = {}
         self._runtime_output, self._extension_output = Output(loop, on_output), Output(loop, on_output)
@@ -67,11 +69,11 @@ class Sandbox:
 
     def start_runtime(self, command: list[str], environment: Mapping[str, str], folder: str) -> None:
         """Raises SpawnError."""
-        self.runtime_pid = spawn(command, environment, folder, self._runtime_output.writer)
+        self.runtime_pid = spawn(command, environment, folder, self._runtime_output.writer, self._limits)
 
     def start_extension(self, name: str, path: str, environment: Mapping[str, str]) -> None:
         """Raises SpawnError."""
-        self.extension_pids[spawn([path], environment, "/", self._extension_output.writer)] = name
+        self.extension_pids[spawn([path], environment, "/", self._extension_output.writer, self._limits)] = name
 
     def reap(self, pid: int) -> str:
         """A process of ours has ended; nothing it started may outlive it. The name of an extension, empty otherwise."""

@@ -4,6 +4,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from funclet_agent.limits import Limits
+
 
 class Settings:
     """What the agent is told at its start; nothing of it reaches the function."""
@@ -18,8 +20,14 @@ class Settings:
         self.task_root = os.path.abspath(environment.get("FUNCLET_TASK_ROOT", "/var/task"))
         self.opt_root = os.path.abspath(environment.get("FUNCLET_OPT_ROOT", "/opt"))
         self.runtime_root = os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime"))
+        self.limits = Limits(_number(environment, "FUNCLET_MAX_PROCESSES"), _number(environment, "FUNCLET_TMP_MIB"))
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name)
+    return int(value) if value else None
 
 
 def _digest(environment: Mapping[str, str], name: str) -> bytes:

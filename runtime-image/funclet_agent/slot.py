@@ -13,14 +13,17 @@ import time
 
 from funclet_agent import process
 from funclet_agent.birth import end_process_group, enter_child
-from funclet_agent.channel import CLOSED, CONNECTION, END, LOOK, STOP, Channel, channel_pair, close_all
+from funclet_agent.channel import CLOSED, CONNECTION, END, FROM_HANDLER, LOOK, STOP, Channel, channel_pair, close_all
 from funclet_agent.connections import MAX_CONNECTIONS
 from funclet_agent.events import report
-from funclet_agent.logs import write_fully
+from funclet_agent.logs import write_patiently
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
-from funclet_agent.state import BUSY, IDLE, INITIALISING, RUNNING_PHASES, WRITING, State
+from funclet_agent.state import BUSY, IDLE, INITIALISING, PHASES, RUNNING_PHASES, WRITING, State
 from funclet_agent.template import INIT_LIMIT_NS, Template
+
+FORK_AGAIN_NS = 50_000_000
+"""When a process could not be forked, or is not known yet."""
 
 
 class Slot:
@@ -43,6 +46,10 @@ class Slot:
         self._connections: dict[int, socket.socket] = {}
         self._eager = True
         self._stopping = False
+        self._rogue = False
+        """It must be killed, perhaps as soon as its process id is known."""
+        self._fork_again: bool | None = None
+        """Whether the process that could not be forked was to be eager; None if there is none to be forked again."""
 
     @property
     def port(self) -> int:
@@ -55,6 +62,7 @@ class Slot:
         """
         self.pid = 0
         self.wake_at = None
+        self._rogue = False
         self.state.reset()
         self._connections = dict(enumerate(self._connections.values(), 1))
         self._channel, theirs = channel_pair()
@@ -76,6 +84,8 @@ class Slot:
     def born(self, pid: int) -> None:
         """The template has forked its process."""
         self.pid = pid
+        if self._rogue:
+            self._kill_process()
 
     def _descriptors(self, channel: Channel) -> list[int]:
         """What the handler process needs: listener, channel, connections by their numbers."""
@@ -88,30 +98,47 @@ class Slot:
             self.wake_at = time.monotonic_ns() + INIT_LIMIT_NS
             self.state.begin_init(self.wake_at)
             self.state.watching = 1
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            self._fork_later(eager, error)
+            return
         if self.pid == 0:
             kept = self._descriptors(channel)
             if self._plan.bill is not None:
                 kept.append(self._plan.bill.fileno())
             sockets = process.Sockets(self._listener, channel, self._connections)
-            enter_child(kept, lambda: process.run(self._plan, sockets, self.state, eager=eager))
+            enter_child(kept, self._plan.limits, lambda: process.run(self._plan, sockets, self.state, eager=eager))
+
+    def _fork_later(self, eager: bool, error: OSError) -> None:
+        """The function may have used up the instance's processes or memory. Callers wait meanwhile."""
+        report("no handler process", error=error.strerror, port=self.port)
+        self.state.reset()
+        self._fork_again = eager
+        self.wake_at = time.monotonic_ns() + FORK_AGAIN_NS
 
     def _receive(self) -> None:
         """A message of the handler process."""
         kind = self._receive_one()
-        if kind == END:
-            # SIGCHLD tells the rest.
-            self._loop.forget(self._channel.fileno())
-        elif kind == LOOK:
+        if kind == LOOK:
             self._watch()
+        elif kind == END:
+            # It is dying, and SIGCHLD tells the rest; or the function has closed the channel, and will say no more.
+            self._loop.forget(self._channel.fileno())
+            self._watch()
+        elif kind is not None and kind not in FROM_HANDLER:
+            # The function writes there: no deadline would be heard of any more.
+            self._loop.forget(self._channel.fileno())
+            self._rogue = True
+            self._kill_process()
 
     def _watch(self) -> None:
         """An invocation began, or the init phase ended. If it is over already, watch for the length of the timeout all
         the same: what begins from now on ends later, and quick invocations in a row wake the agent once.
         """
         busy = self.state.phase in RUNNING_PHASES
-        timeout_ns = self._plan.spec.timeout_seconds * 1_000_000_000
-        self.wake_at = self.state.invocation.deadline_ns if busy else time.monotonic_ns() + timeout_ns
+        latest = time.monotonic_ns() + self._plan.timeout_ns
+        self.wake_at = min(latest, self.state.invocation.deadline_ns) if busy else latest
         self.state.watching = 1
 
     def _receive_one(self) -> bytes | None:
@@ -146,9 +173,18 @@ class Slot:
         if connection is not None:
             connection.close()
 
+    def _drop_all_connections(self) -> None:
+        for connection in self._connections.values():
+            _send_and_close(connection, b"")
+        for number in list(self._connections):
+            self._drop_connection(number)
+
     def look(self, now: int) -> None:
         """Decide when to look again; kill the handler process if its time is up."""
-        if self.pid and self._overrun(now):
+        if self._fork_again is not None:
+            eager, self._fork_again = self._fork_again, None
+            self.start_alone(eager=eager)
+        elif self._overrun(now):
             self._enforce()
         elif self.state.phase in (*RUNNING_PHASES, INITIALISING):
             self.wake_at = self.state.invocation.deadline_ns
@@ -161,10 +197,18 @@ class Slot:
                 self.look(now)
 
     def _overrun(self, now: int) -> bool:
-        return self.state.phase in (*RUNNING_PHASES, INITIALISING) and self.state.invocation.deadline_ns <= now
+        """Or the function has written into the shared state: no phase is unknown, and no deadline later than that."""
+        phase = self.state.phase
+        if phase not in (*RUNNING_PHASES, INITIALISING):
+            return phase not in PHASES
+        return not now < self.state.invocation.deadline_ns <= now + max(self._plan.timeout_ns, INIT_LIMIT_NS)
 
     def _enforce(self) -> None:
         """Freeze it, look again (it may have answered in time after all), then kill it."""
+        if not self.pid:
+            # The template has not told yet.
+            self.wake_at = time.monotonic_ns() + FORK_AGAIN_NS
+            return
         os.kill(self.pid, signal.SIGSTOP)
         _, status, usage = os.wait4(self.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
@@ -193,12 +237,16 @@ class Slot:
         phase = self.state.phase
         if phase in (IDLE, INITIALISING):
             return
+        if phase not in PHASES:
+            # The function wrote there. Who waits on which connection is not known any more.
+            self._drop_all_connections()
+            return
         number = self.state.invocation.connection
         connection = self._connections.get(number)
         if phase in RUNNING_PHASES:
             death.init_us = self._unbilled_init_us()
             lines, body = closing_lines(self._plan, self.state, death)
-            write_fully(1, lines)
+            write_patiently(1, lines)
             if connection is not None and phase != WRITING:
                 _send_and_close(connection, final_answer(self.state, death, body))
         self._drop_connection(number)
@@ -231,9 +279,13 @@ class Slot:
 
     def kill(self) -> None:
         """End now, unless it has ended."""
+        self._kill_process()
+        if self.pid:
+            end_process_group(self.pid)
+
+    def _kill_process(self) -> None:
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-            end_process_group(self.pid)
 
     def close_channel(self) -> None:
         """The process at its other end is gone."""

@@ -4,17 +4,19 @@ import os
 import signal
 from collections.abc import Mapping
 
+from funclet_agent.limits import Limits
+
 
 class SpawnError(Exception):
     """The program cannot be run; the text is what Lambda says, for instance "permission denied"."""
 
 
-def spawn(command: list[str], environment: Mapping[str, str], folder: str, output: int) -> int:
+def spawn(command: list[str], environment: Mapping[str, str], folder: str, output: int, limits: Limits) -> int:
     """Run a program in a session of its own, its output into the descriptor `output`; its process id."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(command, environment, folder, output, writer)
+        _become(command, environment, folder, output, writer, limits)
     os.close(writer)
     with open(reader, "rb") as told:
         errno = told.read(8)
@@ -24,7 +26,9 @@ def spawn(command: list[str], environment: Mapping[str, str], folder: str, outpu
     raise SpawnError(os.strerror(int(errno)).lower())
 
 
-def _become(command: list[str], environment: Mapping[str, str], folder: str, output: int, told: int) -> None:
+def _become(
+    command: list[str], environment: Mapping[str, str], folder: str, output: int, told: int, limits: Limits
+) -> None:
     """In the child; does not return. All other descriptors close by themselves (PEP 446)."""
     try:
         os.setsid()
@@ -35,6 +39,7 @@ def _become(command: list[str], environment: Mapping[str, str], folder: str, out
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(folder)
+        limits.apply()
         os.execve(command[0], command, environment)  # noqa: S606 - the function's own program
     except OSError as error:
         os.write(told, b"%d" % (error.errno or 0))

@@ -7,7 +7,8 @@ field has one writer. `phase` is written after the fields that it makes valid.
 import mmap
 import struct
 
-IDLE, READING, BUSY, RESPONDING, INITIALISING, STREAMING, WRITING = range(7)
+PHASES = range(7)
+IDLE, READING, BUSY, RESPONDING, INITIALISING, STREAMING, WRITING = PHASES
 """`phase`. READING: the rest of a body; RESPONDING: part of the answer may be on the wire: nobody else may answer.
 
 STREAMING: the answer has begun, whole chunks of it are on the wire; WRITING: part of a chunk may be.

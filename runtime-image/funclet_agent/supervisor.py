@@ -68,6 +68,7 @@ class Supervisor:
             _, status, usage = os.wait4(pid, 0)
             if process is not None:
                 process.ended(status, usage.ru_maxrss)
+                self._instance.end_strangers()
 
     def _finished(self) -> bool:
         return self._kill_at is not None and not any(process.pid for process in self._instance.processes)
@@ -81,7 +82,10 @@ class Supervisor:
         self._control.expire(now)
         for process in self._instance.processes:
             if process.wake_at is not None and process.wake_at <= now:
+                pid = process.pid
                 process.look(now)
+                if process.pid == 0 or process.pid != pid:
+                    self._instance.end_strangers()
         if self._kill_at is not None and self._kill_at <= now:
             for process in self._instance.processes:
                 process.kill()

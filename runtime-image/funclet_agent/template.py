@@ -66,7 +66,7 @@ class Template:
     def _become_template(self, channel: Channel, slots: Sequence[State]) -> None:
         bill = self._plan.bill
         kept = [channel.fileno()] if bill is None else [channel.fileno(), bill.fileno()]
-        enter_child(kept, lambda: TemplateProcess(self._plan, channel, self.state, slots).run())
+        enter_child(kept, self._plan.limits, lambda: TemplateProcess(self._plan, channel, self.state, slots).run())
 
     def fork(self, index: int, slot: Applicant, descriptors: Sequence[int]) -> bool:
         """Ask for a process for this slot; False if none will come."""

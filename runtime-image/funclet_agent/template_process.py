@@ -37,7 +37,7 @@ class TemplateProcess:
         return self._function.end_of(self._work)
 
     def _work(self) -> None:
-        init = initialise(self._function.plan.spec.handler, self._state)
+        init = initialise(self._function.plan.spec.handler, self._state, self._function.log)
         if init.failure is not None:
             # Every slot's own process tries again when it is called, as Lambda does.
             raise SystemExit(1)

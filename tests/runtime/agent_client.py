@@ -149,9 +149,21 @@ def specialisation(**changes: Any) -> dict[str, Any]:
 
 
 class Agent:
-    """A running agent; a context manager, which ends it. `adopts`: it gets orphans, as in a pod and in local mode."""
+    """A running agent; a context manager, which ends it.
 
-    def __init__(self, folder: Path, *, adopts: bool = True, **environment: str) -> None:
+    `adopts`: it gets orphans, as in a pod and in local mode. `user`: its user id. `output`: a descriptor, not its log.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        adopts: bool = True,
+        user: int | None = None,
+        output: int | None = None,
+        interpreter: str = sys.executable,
+        **environment: str,
+    ) -> None:
         self.task_root = folder / "task"
         self.opt_root = folder / "opt"
         self.runtime_root = folder / "runtime"
@@ -172,13 +184,14 @@ class Agent:
             "FUNCLET_READY_FD": str(writing),
             **environment,
         }
-        command = [sys.executable, "-I", str(AGENT)]
+        command = [interpreter, "-I", str(AGENT)]
         self.process = subprocess.Popen(
             command,
             env=variables,
             pass_fds=[writing],
-            stdout=self._log,
+            stdout=self._log if output is None else output,
             stderr=subprocess.STDOUT,
+            user=user,
             preexec_fn=adopt_orphans if adopts else None,  # noqa: PLW1509  a system call, no lock
         )
         os.close(writing)
@@ -191,8 +204,7 @@ class Agent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection in self._connections.values():
-            connection.close()
+        self.close_connections()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
         self._log.close()
@@ -223,6 +235,11 @@ class Agent:
         if answer.status == 200:
             self.slots = answer.json["slots"]
         return answer
+
+    def close_connections(self) -> None:
+        """As a gateway that goes away."""
+        while self._connections:
+            self._connections.popitem()[1].close()
 
     def invoke(self, event: Any = None, *, slot: int = 0, body: bytes | None = None, **headers: str) -> Answer:
         """Over a kept connection; header names are written with underscores."""

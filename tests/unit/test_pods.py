@@ -1,6 +1,7 @@
 """The pod of an instance."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -50,7 +51,25 @@ def test_it_knows_nothing_that_it_need_not_know() -> None:
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert pod["spec"]["enableServiceLinks"] is False
     names = {entry["name"] for entry in pod["spec"]["containers"][0]["env"]}
-    assert names == {"FUNCLET_INSTANCE_NAME", "FUNCLET_SPECIALISE_TOKEN_SHA256", "FUNCLET_INVOKE_TOKEN_SHA256"}
+    assert names == {
+        "FUNCLET_INSTANCE_NAME",
+        "FUNCLET_SPECIALISE_TOKEN_SHA256",
+        "FUNCLET_INVOKE_TOKEN_SHA256",
+        "FUNCLET_MAX_PROCESSES",
+        "FUNCLET_TMP_MIB",
+    }
+
+
+def test_each_instance_has_a_user_of_its_own_whose_processes_are_counted() -> None:
+    users = set()
+    for number in range(1000):
+        context = build_pod(replace(REQUEST, name=f"python313-{number}"), "image", PodDefaults())["spec"][
+            "securityContext"
+        ]
+        assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"]
+        assert 1 << 30 <= context["runAsUser"] <= (1 << 31) - 1
+        users.add(context["runAsUser"])
+    assert len(users) == 1000
 
 
 def test_sizes_are_the_functions() -> None:

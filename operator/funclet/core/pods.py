@@ -12,12 +12,14 @@
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
+from zlib import crc32
 
 from funclet.core.instances import MANAGED_BY, MANAGED_BY_LABEL, InstanceRequest
 
 AGENT_PORT = 8700
 CONTAINER = "function"
-USER_ID = 65532
+MAX_PROCESSES = 1024
+"""Lambda's quota "Execution processes/threads"."""
 MEMORY_PER_CPU_MIB = 1769
 """Lambda: "At 1,769 MB, a function has the equivalent of one vCPU"."""
 TASK_SIZE_MIB = 512
@@ -50,6 +52,14 @@ def build_resize(memory_mib: int, cpu_percent: int = 100) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": CONTAINER, "resources": build_resources(memory_mib, cpu_percent)}]}}
 
 
+def user_id(name: str) -> int:
+    """The user of an instance: its own, for the kernel counts processes by user, over all pods of a node.
+
+    In the upper half of what Kubernetes allows (0 to 2,147,483,647), far from the users of images and machines.
+    """
+    return (1 << 30) | crc32(name.encode()) & (1 << 30) - 1
+
+
 def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
     """The whole manifest; it passes the restricted Pod Security Standard."""
     return {
@@ -68,9 +78,9 @@ def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> di
             "terminationGracePeriodSeconds": request.timeout_seconds + GRACE_SECONDS,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
+                "runAsUser": user_id(request.name),
+                "runAsGroup": user_id(request.name),
+                "fsGroup": user_id(request.name),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_build_container(request, image, defaults)],
@@ -88,6 +98,8 @@ def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults
         "FUNCLET_INSTANCE_NAME": request.name,
         "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
         "FUNCLET_INVOKE_TOKEN_SHA256": request.invoke_token_sha256,
+        "FUNCLET_MAX_PROCESSES": str(MAX_PROCESSES),
+        "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib),
     }
     return {
         "name": CONTAINER,
