@@ -95,6 +95,16 @@ def test_a_load_that_stays_the_same_needs_no_more_instances_after_a_while() -> N
     assert percentile(sorted(outcome.waits), outcome.calls, 99) < 0.25
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.02, 5), st.floats(0.001, 3), st.floats(0.05, 5), st.integers(1, 4))
+def test_constant_input_is_answered_once(gap: float, duration: float, start: float, concurrency: int) -> None:
+    """Calls that come evenly: what they need is there after a while, and nothing is started any more."""
+    arrivals = [number * gap for number in range(int(120 / gap))]
+    policy = Policy(concurrency=concurrency, max_instances=1000)
+    outcome = simulate(trace(arrivals, duration), replace(MINUTE, policy=policy, start_seconds=start))
+    assert not [started for started in outcome.starts_at if started > 60]
+
+
 def test_a_schedule_is_learned() -> None:
     arrivals = until(100 * 600, cron(600, random.Random(5).random))
     fixed = simulate(trace(arrivals), MINUTE)

@@ -1,5 +1,7 @@
 """What control has to know of JetStream streams."""
 
+from typing import Protocol
+
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
@@ -9,14 +11,21 @@ from funclet.core.resolve import StreamFacts
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
+class StreamLookup(Protocol):
+    """Says what there is under a stream's name."""
+
+    async def find(self, name: str) -> StreamFacts:
+        """Raises Unavailable when JetStream does not say."""
+
+
 class Streams:
-    """Looks streams up."""
+    """Asks JetStream."""
 
     def __init__(self, client: Client) -> None:
         self._jetstream = client.jetstream(timeout=ANSWER_TIMEOUT_SECONDS)
 
     async def find(self, name: str) -> StreamFacts:
-        """What there is under this name. Raises Unavailable when JetStream does not say."""
+        """What JetStream says of this name now."""
         with unavailable_when_unreachable():
             try:
                 info = await self._jetstream.stream_info(name)

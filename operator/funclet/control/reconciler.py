@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from funclet.adapters.code_fetch import CodeFetcher, Packages
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources, split_key
-from funclet.adapters.streams import Streams
+from funclet.adapters.streams import StreamLookup
 from funclet.api.function import Function, FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
@@ -67,7 +67,7 @@ class Reconciler:
         self,
         resources: Resources,
         packages: Packages,
-        streams: Streams,
+        streams: StreamLookup,
         *,
         directories: bool = False,
         now: Callable[[], str] = utc_now,

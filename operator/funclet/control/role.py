@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import ResourceEvent, Resources
-from funclet.adapters.streams import Streams
+from funclet.adapters.streams import StreamLookup
 from funclet.control.instances import InstanceCounter
 from funclet.control.reconciler import Reconciler
 
@@ -20,7 +20,12 @@ class Control:
     """Control on a cluster. `watch` tells of Functions and Triggers; Secrets, ConfigMaps and pods it follows itself."""
 
     def __init__(
-        self, resources: Resources, packages: Packages, streams: Streams, watch: Watcher, namespace: str | None = None
+        self,
+        resources: Resources,
+        packages: Packages,
+        streams: StreamLookup,
+        watch: Watcher,
+        namespace: str | None = None,
     ) -> None:
         self.reconciler = Reconciler(resources, packages, streams)
         self._counter = InstanceCounter(resources)

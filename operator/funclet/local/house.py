@@ -24,7 +24,6 @@ from funclet.adapters.metrics import INVOCATIONS
 from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
-from funclet.adapters.streams import Streams
 from funclet.adapters.usage_journal import UsageJournal
 from funclet.control.reconciler import Reconciler
 from funclet.core.asynchronous import RETRY_SECONDS
@@ -88,8 +87,9 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     resources = FileResources(settings.paths, on_problem=report.problem)
     catalog = Catalog(resources)
     report.follow(catalog)
-    StreamKeeper(nats.jetstream(), report).follow(catalog)
-    reconciler = Reconciler(resources, packages, Streams(nats), directories=True)
+    streams = StreamKeeper(nats, report)
+    streams.follow(catalog)
+    reconciler = Reconciler(resources, packages, streams, directories=True)
 
     instances = folder / "instances"
     instances.mkdir()
