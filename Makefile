@@ -47,8 +47,12 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: runtimes
+runtimes: ## Build AWS's runtime clients for Node.js and Java into build/runtimes, for local mode
+	@scripts/runtimes
+
 .PHONY: test-local
-test-local: setup ## Adapters against real servers, the runtime, and the end-to-end tests in local mode
+test-local: setup runtimes ## Adapters against real servers, the runtime, and the end-to-end tests in local mode
 	$(BIN)/pytest tests/adapters tests/runtime
 	FUNCLET_E2E=local $(BIN)/pytest tests/e2e
 

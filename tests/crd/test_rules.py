@@ -48,7 +48,15 @@ def on_success(**destination: str) -> Object:
 
 CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"runtime": "python3.11"}, {"runtime": "ruby3.3"}, 'Unsupported value: "ruby3.3"'),
-    ("functions", {"handler": "a.b"}, {"handler": "nodots"}, "spec.handler in body should match"),
+    ("functions", {"handler": "a.b"}, {"handler": "nodots"}, "handler must be module.function"),
+    ("functions", {"runtime": "nodejs22.x"}, {"runtime": "nodejs22.x", "handler": "a"}, "module.function"),
+    (
+        "functions",
+        {"runtime": "java21", "handler": "a.B::c"},
+        {"handler": "a b.c"},
+        "spec.handler in body should match",
+    ),
+    ("functions", {"runtime": "provided.al2023", "handler": "x"}, {"runtime": "provided"}, "Unsupported value"),
     ("functions", {"handler": "a.b"}, {"handler": "a." + "b" * 127}, "may not be more than 128"),
     ("functions", {}, {"code": None}, "spec.code: Required value"),
     ("functions", {}, {"runtime": None}, "spec.runtime: Required value"),

@@ -40,10 +40,9 @@ def build_function(language: Language) -> Path:
     return _build(language, "function", CLIENTS_FOLDER / language.name, language.make)
 
 
-def build_runtime(language: Language) -> Path | None:
-    """What the language's image has as /var/runtime; None for provided.*, whose packages bring their own."""
-    folder = RUNTIMES_FOLDER / language.name
-    return None if language.runtime.startswith("provided") else _build(language, "runtime", folder, _run_build_script)
+def build_runtime(language: Language) -> Path:
+    """What the language's image has as /var/runtime. Go, Rust and the like have none: their packages bring it."""
+    return _build(language, "runtime", RUNTIMES_FOLDER / language.name, _run_build_script)
 
 
 def _run_build_script(sources: Path, target: Path) -> None:

@@ -28,8 +28,9 @@ ERRORS = {
 
 def start(language: builds.Language, folder: Path, **changes: Any) -> Agent:
     """An instance that runs the language's function."""
-    runtime = builds.build_runtime(language)
-    agent = Agent(folder, FUNCLET_RUNTIME_ROOT=str(runtime or folder / "none"))
+    brings_own = language.runtime.startswith("provided")
+    runtime = folder / "no-runtime" if brings_own else builds.build_runtime(language)
+    agent = Agent(folder, FUNCLET_RUNTIME_ROOT=str(runtime))
     code = package(builds.files_of(builds.build_function(language)))
     settings = {"runtime": language.runtime, "handler": language.handler, "timeout_seconds": TIMEOUT_SECONDS}
     answer = agent.specialise(code, **{**settings, **changes})

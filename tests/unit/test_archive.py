@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funclet.core.archive import check_handler, check_names, handler_path, inspect, pack
+from funclet.core.archive import check_names, inspect, pack
 from funclet.errors import InvalidSpec
 
 NAMES = st.text("abcdef", min_size=1, max_size=5)
@@ -82,31 +82,11 @@ def test_too_large_content_is_refused_by_its_declared_size() -> None:
         inspect(bytes(data))
 
 
-@pytest.mark.parametrize(
-    ("files", "handler"),
-    [
-        (["index.py"], "index.lambda_handler"),
-        (["app/__init__.py"], "app.handle"),
-        (["app/main.py"], "app.main.handle"),
-        (["app/main.py"], "app/main.handle"),
-    ],
-)
-def test_the_handlers_module_is_found(files: list[str], handler: str) -> None:
-    check_handler(inspect(pack(dict.fromkeys(files, b""))), handler)
-
-
-def test_a_missing_module_says_what_is_there() -> None:
-    facts = inspect(pack({"main.py": b"", "README": b""}))
-    with pytest.raises(InvalidSpec) as refusal:
-        check_handler(facts, "index.lambda_handler")
-    assert refusal.value.message == (
-        "handler index.lambda_handler needs index.py (or index/__init__.py) at the archive's root; "
-        "found: README, main.py"
-    )
-
-
-def test_the_path_of_a_handler() -> None:
-    assert handler_path("a.b.c") == "a/b"
+def test_what_can_be_run_may_be_run() -> None:
+    data = pack({"bootstrap": b"#!/bin/sh\n", "program": b"\x7fELF", "index.py": b"x = 1\n"})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
+    assert modes == {"bootstrap": 0o755, "program": 0o755, "index.py": 0o644}
 
 
 @pytest.mark.parametrize("names", [["/a.py"], ["../a.py"], ["a", "a/b.py"], ["a\\b.py"]])

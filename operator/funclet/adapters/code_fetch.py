@@ -12,7 +12,8 @@ import httpx
 from funclet.adapters.code_directory import read_directory
 from funclet.adapters.resources import Resources
 from funclet.api.function import Function, KeyReference
-from funclet.core.archive import PACKED_LIMIT_BYTES, check_names, handler_path, pack
+from funclet.core.archive import PACKED_LIMIT_BYTES, check_names, pack
+from funclet.core.runtimes import inline_name
 from funclet.errors import InvalidSpec, Unavailable
 
 DOWNLOAD_SECONDS = 120.0
@@ -46,7 +47,8 @@ class CodeFetcher:
         """The archive. Raises InvalidSpec for what the author must change, Unavailable for what may pass."""
         code = function.spec.code
         if code.inline is not None:
-            return pack({f"{handler_path(function.spec.handler)}.py": code.inline.encode()})
+            name = inline_name(function.spec.runtime, function.spec.handler, code.inline)
+            return pack({name: code.inline.encode()})
         if code.files is not None:
             check_names(list(code.files))
             return pack({name: text.encode() for name, text in code.files.items()})

@@ -4,6 +4,7 @@ Shapes and bounds are those of botocore's service model (lambda/2015-03-31/servi
 What only Funclet has is in `scaling`, what only Kubernetes has is in `pod`.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -11,7 +12,17 @@ from pydantic import ConfigDict, Field, model_validator
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
 
-Runtime = Literal["python3.11", "python3.12", "python3.13"]
+Runtime = Literal[
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "nodejs20.x",
+    "nodejs22.x",
+    "java17",
+    "java21",
+    "provided.al2023",
+]
+"""Lambda's names. The installation must have an image for the runtime; local mode takes what the machine has."""
 
 ENVIRONMENT_LIMIT_BYTES = 4096
 """Lambda: "The total size of all environment variables doesn't exceed 4 KB"."""
@@ -49,7 +60,8 @@ class Code(ApiModel):
         default=None,
         max_length=262144,
         description="The handler's module as text. Its file name is the module of spec.handler, so "
-        "handler index.lambda_handler makes it index.py.",
+        "handler index.lambda_handler makes it index.py, or index.js (index.mjs if it imports or exports) with a "
+        "Node.js runtime. With provided.al2023 it is the script bootstrap. Java must be compiled: not inline.",
     )
     files: dict[str, str] | None = Field(
         default=None,
@@ -199,15 +211,24 @@ class FunctionSpec(ApiModel):
             " || self.provisionedConcurrentExecutions <= self.reservedConcurrentExecutions",
             "provisionedConcurrentExecutions must not exceed reservedConcurrentExecutions",
         ),
+        rule(
+            r"!(self.runtime.startsWith('python') || self.runtime.startsWith('nodejs'))"
+            r" || self.handler.matches('^[^.]+([.][^.]+)+$')",
+            "handler must be module.function with Python and Node.js, for instance index.handler",
+        ),
     )
 
     description: str = Field(default="", max_length=256, description="A sentence for people.")
-    runtime: Runtime = Field(description="The language runtime: python3.11, python3.12 or python3.13.")
+    runtime: Runtime = Field(
+        description="The language runtime: python3.11 to python3.13, nodejs20.x, nodejs22.x, java17, java21, or "
+        "provided.al2023, whose package brings its own program, bootstrap."
+    )
     handler: str = Field(
-        min_length=3,
+        min_length=1,
         max_length=128,
-        pattern=r"^[^\s.]+(\.[^\s.]+)+$",
-        description="Module and function, for instance index.lambda_handler for lambda_handler in index.py.",
+        pattern=r"^[^\s]+$",
+        description="What the runtime calls: module and function (index.lambda_handler for lambda_handler in index.py) "
+        "for Python and Node.js, class and method (example.Handler::handleRequest) for Java, anything for provided.",
     )
     code: Code = Field(description="Where the code comes from.")
     memory_size: int = Field(
@@ -242,6 +263,12 @@ class FunctionSpec(ApiModel):
     pod: PodSettings = Field(default_factory=PodSettings, description="Kubernetes settings of the instances' pods.")
 
     @model_validator(mode="after")
+    def _handler_of_the_runtimes_form(self) -> Self:
+        if self.runtime.startswith(("python", "nodejs")) and not re.fullmatch(r"[^.]+([.][^.]+)+", self.handler):
+            raise ValueError(f"handler must be module.function with {self.runtime}, not {self.handler!r}")
+        return self
+
+    @model_validator(mode="after")
     def _provisioned_within_reserved(self) -> Self:
         provisioned, reserved = self.provisioned_concurrent_executions, self.reserved_concurrent_executions
         if provisioned is not None and reserved is not None and provisioned > reserved:
@@ -271,7 +298,8 @@ class FunctionStatus(ApiModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True; a function scaled to zero is Ready too); InvalidSpec,
-    InvalidCode, CodeNotFound, CodeUnreachable, DigestMismatch, SecretNotFound, PackageStoreUnavailable (False).
+    InvalidCode, CodeNotFound, CodeUnreachable, DigestMismatch, SecretNotFound, PackageStoreUnavailable, RuntimeNotFound
+    (False; the last in local mode alone).
     """
 
     observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")

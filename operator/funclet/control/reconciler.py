@@ -25,7 +25,7 @@ from funclet.control.observed import (
     wish,
 )
 from funclet.control.workqueue import WorkQueue
-from funclet.core.archive import check_handler, inspect
+from funclet.core.archive import inspect
 from funclet.core.conditions import READY, Finding, find
 from funclet.core.resolve import (
     RETRIED_REASONS,
@@ -42,6 +42,7 @@ from funclet.core.resolve import (
     secret_names,
     settle_trigger,
 )
+from funclet.core.runtimes import check_handler
 from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -70,12 +71,14 @@ class Reconciler:
         streams: StreamLookup,
         *,
         directories: bool = False,
+        find_runtime_problem: Callable[[str], str] = lambda runtime: "",
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._resources = resources
         self._packages = packages
         self._streams = streams
         self._code = CodeFetcher(resources, packages, directories=directories)
+        self._find_runtime_problem = find_runtime_problem
         self._now = now
         self._queue = WorkQueue()
         self._functions: dict[str, Function | Unreadable[FunctionStatus]] = {}
@@ -235,9 +238,11 @@ class Reconciler:
         return SecretFacts(secret.resource_version, frozenset(secret.data)) if secret else None
 
     async def _store_code(self, function: Function) -> Package | CodeProblem:
+        if problem := self._find_runtime_problem(function.spec.runtime):
+            return CodeProblem("RuntimeNotFound", problem)
         try:
             data = await self._code.fetch(function)
-            check_handler(inspect(data), function.spec.handler)
+            check_handler(inspect(data), function.spec.runtime, function.spec.handler, has_layers=False)
         except InvalidSpec as error:
             return CodeProblem(error.reason, error.message)
         except Unavailable as error:

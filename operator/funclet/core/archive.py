@@ -25,8 +25,6 @@ ENTRY_LIMIT = 65535
 OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date: the same for all entries, so that the same files are the same package."""
 
-NAMES_SHOWN = 10
-
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFacts:
@@ -45,9 +43,14 @@ def pack(files: dict[str, bytes]) -> bytes:
             entry = zipfile.ZipInfo(name, OLDEST_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, whatever this machine is
-            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            entry.external_attr = (stat.S_IFREG | _mode(files[name])) << 16
             archive.writestr(entry, files[name])
     return buffer.getvalue()
+
+
+def _mode(content: bytes) -> int:
+    """What the kernel can run (a script with its interpreter, an ELF binary) may be run: a bootstrap, an extension."""
+    return 0o755 if content.startswith((b"#!", b"\x7fELF")) else 0o644
 
 
 def inspect(data: bytes) -> ArchiveFacts:
@@ -63,23 +66,6 @@ def inspect(data: bytes) -> ArchiveFacts:
     unzipped = sum(entry.file_size for entry in entries)
     _check_size(unzipped, len(data))
     return ArchiveFacts(frozenset(e.filename for e in entries if not e.is_dir()), unzipped, len(data))
-
-
-def check_handler(facts: ArchiveFacts, handler: str) -> None:
-    """Raises InvalidSpec(InvalidCode) when the handler's module is not in the archive."""
-    module = handler_path(handler)
-    if not {f"{module}.py", f"{module}/__init__.py"} & facts.names:
-        found = sorted(facts.names)
-        more = ", …" if len(found) > NAMES_SHOWN else ""
-        raise _invalid(
-            f"handler {handler} needs {module}.py (or {module}/__init__.py) at the archive's root; "
-            f"found: {', '.join(found[:NAMES_SHOWN]) or 'nothing'}{more}"
-        )
-
-
-def handler_path(handler: str) -> str:
-    """The module of a handler as a path without suffix: `app/main` for app.main.handle and for app/main.handle."""
-    return handler.rpartition(".")[0].replace(".", "/")
 
 
 def check_names(names: list[str]) -> None:

@@ -27,6 +27,7 @@ RETRIED_REASONS = frozenset(
         "PackageStoreUnavailable",
         STREAM_NOT_FOUND,
         DEAD_LETTER_LOOP,
+        "RuntimeNotFound",
     }
 )
 """What may become right without a change of the Function or Trigger itself."""

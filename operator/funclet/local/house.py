@@ -19,6 +19,7 @@ from funclet.adapters.event_log import EventLog
 from funclet.adapters.files import FileResources
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.health import HealthServer
+from funclet.adapters.instances import machine_runtimes
 from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.adapters.nats_server import NatsServer
@@ -89,7 +90,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     report.follow(catalog)
     streams = StreamKeeper(nats, report)
     streams.follow(catalog)
-    reconciler = Reconciler(resources, packages, streams, directories=True)
+    find_problem = machine_runtimes.find_problem
+    reconciler = Reconciler(resources, packages, streams, directories=True, find_runtime_problem=find_problem)
 
     instances = folder / "instances"
     instances.mkdir()

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from funclet.adapters.catalog import Catalog
+from funclet.adapters.instances.machine_runtimes import find_difference
 from funclet.adapters.instances.processes import find_interpreter
 from funclet.adapters.resources import Resources
 from funclet.api.trigger import Trigger
@@ -55,6 +56,8 @@ class Report:
         interpreter, exact = find_interpreter(revision.runtime)
         if not exact:
             self.note(f"{revision.runtime} is not on this machine: {interpreter} takes its place")
+        if difference := find_difference(revision.runtime):
+            self.note(difference)
         self._say(f"Function {key} is ready (revision {revision.revision})", "green")
 
     def _trigger_changed(self, key: str, trigger: Trigger | None) -> None:

@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
+from funclet.adapters.instances.machine_runtimes import runtime_root
 from funclet.adapters.parentage import adopt_orphans, be_killed_with_parent
 from funclet.core.instances import InstanceRequest
+from funclet.core.runtimes import family
 from funclet.errors import Unavailable
 
 HOST = "127.0.0.1"
@@ -37,6 +39,9 @@ OnLog = Callable[[str, str], None]
 @functools.cache
 def find_interpreter(runtime: str) -> tuple[str, bool]:
     """The interpreter for a runtime and whether it is exactly that one; else the nearest, preferably an older one."""
+    if family(runtime) != "python":
+        # Such an instance's agent only: any Python does.
+        return sys.executable, True
     if exact := _find_working(runtime):
         return exact, True
     if runtime == f"python3.{sys.version_info.minor}":
@@ -151,7 +156,7 @@ class ProcessBackend:
         return running.process.pid if running else None
 
     async def _start(self, request: InstanceRequest, folder: Path, ready_fd: int, log_fd: int) -> Process:
-        for name in ("task", "tmp", "home"):
+        for name in ("task", "opt", "tmp", "home"):
             (folder / name).mkdir()
         interpreter, _ = find_interpreter(request.runtime)
         return await asyncio.create_subprocess_exec(
@@ -261,6 +266,8 @@ def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[
         "FUNCLET_BIND": HOST,
         "FUNCLET_READY_FD": str(ready_fd),
         "FUNCLET_TASK_ROOT": str(folder / "task"),
+        "FUNCLET_OPT_ROOT": str(folder / "opt"),
+        "FUNCLET_RUNTIME_ROOT": str(runtime_root(request.runtime)),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
     }
