@@ -44,14 +44,21 @@ class Entry:
         return self.name.endswith("/")
 
 
-def unpack(data: memoryview, root: str) -> None:
-    """Write all files of the archive below `root`. Everything is checked before anything is written."""
-    entries = read_directory(data)
-    check_entries(entries)
-    written: list[str] = []
+def unpack(packages: list[tuple[memoryview, str]]) -> None:
+    """Write all files of each archive below its root, in this order: of two files with one path the later one stays.
+
+    Everything is checked before anything is written.
+    """
+    directories = [(data, root, read_directory(data)) for data, root in packages]
+    for _, _, entries in directories:
+        check_entries(entries)
+    if sum(entry.size for _, _, entries in directories for entry in entries) > MAX_UNZIPPED_BYTES:
+        raise ArchiveError(f"the unzipped code, with its layers, must not exceed {MAX_UNZIPPED_BYTES} bytes")
+    written: dict[str, None] = {}
     try:
-        for entry in entries:
-            write_entry(data, entry, root, written)
+        for data, root, entries in directories:
+            for entry in entries:
+                write_entry(data, entry, root, written)
     except BaseException:
         for path in written:
             os.unlink(path)
@@ -94,7 +101,7 @@ def _decode_name(name: bytes, flags: int) -> str:
 
 
 def check_entries(entries: list[Entry]) -> None:
-    """Refuse names that lead out of the root, links, duplicates, and more than Lambda allows."""
+    """Refuse names that lead out of the root, links and duplicates."""
     seen: set[str] = set()
     for entry in entries:
         _check_name(entry.name)
@@ -103,8 +110,6 @@ def check_entries(entries: list[Entry]) -> None:
         if name in seen and not entry.is_directory:
             raise ArchiveError(f"the archive holds {entry.name!r} twice")
         seen.add(name)
-    if sum(entry.size for entry in entries) > MAX_UNZIPPED_BYTES:
-        raise ArchiveError(f"the unzipped code must not exceed {MAX_UNZIPPED_BYTES} bytes")
 
 
 def _check_name(name: str) -> None:
@@ -122,18 +127,20 @@ def _check_kind(entry: Entry) -> None:
         raise ArchiveError(f"the archive's entry {entry.name!r} is encrypted or packed by another method than deflate")
 
 
-def write_entry(data: memoryview, entry: Entry, root: str, written: list[str]) -> None:
-    """Write one file or make one directory; adds a written file to `written`."""
-    path = os.path.join(root, entry.name)
+def write_entry(data: memoryview, entry: Entry, root: str, written: dict[str, None]) -> None:
+    """Write one file or make one directory; adds a written file to `written`, whose files it may replace."""
+    path = os.path.normpath(os.path.join(root, entry.name))
     try:
         if entry.is_directory:
             os.makedirs(path, exist_ok=True)
             return
         content = read_content(data, entry)
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        if path in written:
+            os.unlink(path)
         mode = stat.S_IMODE(entry.mode) & 0o755 | 0o444
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        written.append(path)
+        written[path] = None
         with open(descriptor, "wb", buffering=0) as file:
             write_all(file.fileno(), content)
     except OSError as error:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 from funclet_agent.environment import function_environment
+from funclet_agent.places import Places
 from funclet_agent.specialisation import Specialisation
 
 MANAGED_PATHS = {
@@ -18,15 +19,6 @@ NOT_FOR_EXTENSIONS = frozenset(
     }
 )
 """What AWS's page on extensions lists as the function's alone."""
-
-
-class Places:
-    """Folders of an instance: the code, the layers, the runtime that its image brings."""
-
-    def __init__(self, task: str, opt: str, runtime: str) -> None:
-        self.task = task
-        self.opt = opt
-        self.runtime = runtime
 
 
 class BootstrapError(Exception):

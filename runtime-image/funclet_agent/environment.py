@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Mapping
 
+from funclet_agent.places import Places
 from funclet_agent.specialisation import Specialisation
 
 AGENT_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
-LAYERS_DIRECTORY = "/opt/python"
+LAYER_FOLDERS = (f"python/lib/python3.{sys.version_info.minor}/site-packages", "python")
+"""Where layers have Python modules."""
 
 
 def log_stream_name(version: str) -> str:
@@ -42,13 +44,15 @@ def function_environment(
     return environment
 
 
-def enter(environment: dict[str, str], task_root: str) -> None:
+def enter(environment: dict[str, str], places: Places) -> None:
     """Make this process the function's: variables, time zone, working directory, module path."""
     os.environ.clear()
     os.environ.update(environment)
+    os.environ["PATH"] = f"{environment.get('PATH', os.defpath)}:{places.opt}/bin"
     time.tzset()
-    os.chdir(task_root)
+    os.chdir(places.task)
     own = os.path.dirname(AGENT_DIRECTORY)
-    extra = [path for path in environment["PYTHONPATH"].split(os.pathsep) if path and path != task_root]
-    sys.path[:] = [task_root, *extra, LAYERS_DIRECTORY, *(path for path in sys.path if path != own)]
+    extra = [path for path in environment["PYTHONPATH"].split(os.pathsep) if path and path != places.task]
+    layers = [f"{places.opt}/{folder}" for folder in LAYER_FOLDERS]
+    sys.path[:] = [places.task, *extra, *layers, *(path for path in sys.path if path != own)]
     sys.dont_write_bytecode = True

@@ -12,7 +12,6 @@ import socket
 from typing import Protocol
 
 from funclet_agent import bootstrap, extensions, runtime_api
-from funclet_agent.bootstrap import Places
 from funclet_agent.environment import log_stream_name
 from funclet_agent.extensions import Extensions, RefusedError
 from funclet_agent.failures import exit_failure, exit_reason
@@ -56,10 +55,10 @@ class Owner(Protocol):
 class ExecutionEnvironment:
     """Started anew for each runtime process."""
 
-    def __init__(self, owner: Owner, plan: Plan, places: Places, loop: Loop, listener: socket.socket) -> None:
+    def __init__(self, owner: Owner, plan: Plan, loop: Loop, listener: socket.socket) -> None:
         self._owner = owner
         self._spec = plan.spec
-        self._places = places
+        places = self._places = plan.places
         self._server = HttpServer(listener, loop, ApiDoor(self))
         api = f"{HOST}:{self._server.port}"
         stream = log_stream_name(plan.spec.function_version)

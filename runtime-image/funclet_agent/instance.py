@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from funclet_agent import archive
 from funclet_agent.birth import adopts_orphans, end_strangers
-from funclet_agent.bootstrap import Places, is_fast
+from funclet_agent.bootstrap import is_fast
 from funclet_agent.events import report
 from funclet_agent.init_bill import InitBill
 from funclet_agent.lines import lines_for
@@ -40,12 +40,15 @@ class Instance:
 
     def unpack(self, body: memoryview) -> Specialisation:
         """Check a specialise request's body and put its code in place; raises SpecialisationError, ArchiveError."""
-        spec, package = split_body(body)
+        spec, archives = split_body(body)
+        places = self._settings.places
+        roots = [places.opt] * len(spec.layer_bytes) + [places.task]
         try:
-            os.makedirs(self._settings.task_root, exist_ok=True)
+            for root in set(roots):
+                os.makedirs(root, exist_ok=True)
         except OSError as error:
             raise archive.ArchiveError(f"the code has no place: {error}") from error
-        archive.unpack(package, self._settings.task_root)
+        archive.unpack(list(zip(archives, roots, strict=True)))
         return spec
 
     def start(self, spec: Specialisation) -> list[int]:
@@ -81,8 +84,7 @@ class Instance:
         token = TokenCheck(self._settings.invoke_digest)
         lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
         plan = Plan(spec, self._settings, token, lines, None)
-        places = Places(self._settings.task_root, self._settings.opt_root, self._settings.runtime_root)
-        self._runtime_slots = [RuntimeSlot(listener, plan, self._loop, places) for listener in listeners]
+        self._runtime_slots = [RuntimeSlot(listener, plan, self._loop) for listener in listeners]
         for slot in self._runtime_slots:
             slot.start(eager=True)
 

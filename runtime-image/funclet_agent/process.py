@@ -28,7 +28,7 @@ class Plan:
         self, spec: Specialisation, settings: Settings, token: TokenCheck, lines: Lines, bill: InitBill | None
     ) -> None:
         self.spec = spec
-        self.task_root = settings.task_root
+        self.places = settings.places
         self.limits = settings.limits
         self.token = token
         self.lines = lines
@@ -56,8 +56,8 @@ class FunctionProcess:
         self.plan = plan
         spec = plan.spec
         stream = environment.log_stream_name(spec.function_version)
-        variables = environment.function_environment(os.environ, spec, plan.task_root, stream)
-        environment.enter(variables, plan.task_root)
+        variables = environment.function_environment(os.environ, spec, plan.places.task, stream)
+        environment.enter(variables, plan.places)
         self._facts = FunctionFacts(spec, stream)
         self.log = InvocationLog(state, plan.lines)
         self.log.redirect_output()

@@ -16,7 +16,6 @@ import socket
 import time
 from collections import deque
 
-from funclet_agent.bootstrap import Places
 from funclet_agent.events import report
 from funclet_agent.execution import HOST, ExecutionEnvironment
 from funclet_agent.failures import timeout_failure, timeout_message
@@ -53,13 +52,12 @@ class Child:
 class RuntimeSlot:
     """One execution environment after another behind one port. Has the face of `slot.Slot`."""
 
-    def __init__(self, listener: socket.socket, plan: Plan, loop: Loop, places: Places) -> None:
+    def __init__(self, listener: socket.socket, plan: Plan, loop: Loop) -> None:
         self.state = State()
         self.wake_at: int | None = None
         """When to look again."""
         self._plan = plan
         self._loop = loop
-        self._places = places
         self._log = InvocationLog(self.state, plan.lines)
         self._recorder = Recorder(self._log, plan.lines)
         self._gateway = HttpServer(listener, loop, GatewayDoor(self, plan.token))
@@ -98,7 +96,7 @@ class RuntimeSlot:
         if self._invocation is not None:
             self._recorder.begin(self._invocation)
         listener = listen(HOST, 0)
-        self._environment = ExecutionEnvironment(self, self._plan, self._places, self._loop, listener)
+        self._environment = ExecutionEnvironment(self, self._plan, self._loop, listener)
         self._environment.start()
 
     def submit(self, exchange: Exchange) -> None:

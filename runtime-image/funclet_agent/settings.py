@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 
 from funclet_agent.limits import Limits
+from funclet_agent.places import Places
 
 
 class Settings:
@@ -17,9 +18,11 @@ class Settings:
         self.agent_port = int(environment.get("FUNCLET_AGENT_PORT", "8700"))
         self.slot_port = int(environment.get("FUNCLET_SLOT_PORT", "8710"))
         self.bind = environment.get("FUNCLET_BIND", "0.0.0.0")
-        self.task_root = os.path.abspath(environment.get("FUNCLET_TASK_ROOT", "/var/task"))
-        self.opt_root = os.path.abspath(environment.get("FUNCLET_OPT_ROOT", "/opt"))
-        self.runtime_root = os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime"))
+        self.places = Places(
+            task=os.path.abspath(environment.get("FUNCLET_TASK_ROOT", "/var/task")),
+            opt=os.path.abspath(environment.get("FUNCLET_OPT_ROOT", "/opt")),
+            runtime=os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime")),
+        )
         self.limits = Limits(_number(environment, "FUNCLET_MAX_PROCESSES"), _number(environment, "FUNCLET_TMP_MIB"))
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None

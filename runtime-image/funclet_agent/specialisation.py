@@ -42,6 +42,8 @@ class Specialisation:
         self.function_version: str = head["function_version"]
         self.region: str = head["region"]
         self.log_format: str = head["log_format"]
+        self.layer_bytes: list[int] = head.get("layer_bytes", [])
+        """The sizes of the layers' archives, which precede the code's."""
 
     @property
     def name(self) -> str:
@@ -49,8 +51,8 @@ class Specialisation:
         return self.function.rpartition("/")[2]
 
 
-def split_body(body: memoryview) -> tuple[Specialisation, memoryview]:
-    """The head, checked, and the zip."""
+def split_body(body: memoryview) -> tuple[Specialisation, list[memoryview]]:
+    """The head, checked, and the zips: the layers in their order, then the code."""
     length = int.from_bytes(body[:4], "big")
     if len(body) < 4 or len(body) < 4 + length:
         raise SpecialisationError("the body is shorter than its head")
@@ -58,7 +60,14 @@ def split_body(body: memoryview) -> tuple[Specialisation, memoryview]:
         head = json.loads(bytes(body[4 : 4 + length]))
     except ValueError as error:
         raise SpecialisationError(f"the head is not JSON: {error}") from error
-    return check_head(head), body[4 + length :]
+    spec = check_head(head)
+    archives, start = [], 4 + length
+    for size in spec.layer_bytes:
+        archives.append(body[start : start + size])
+        start += size
+    if start > len(body):
+        raise SpecialisationError("the body is shorter than its layers")
+    return spec, [*archives, body[start:]]
 
 
 def check_head(head: object) -> Specialisation:
@@ -71,6 +80,9 @@ def check_head(head: object) -> Specialisation:
     for name, value in head["environment"].items():
         if not isinstance(value, str) or "=" in name or "\0" in name + value or not name:
             raise SpecialisationError(f"the environment variable {name!r} cannot be set")
+    sizes = head.get("layer_bytes", [])
+    if not isinstance(sizes, list) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise SpecialisationError("layer_bytes must be a list of sizes")
     if not 1 <= head["concurrency"] <= MAX_SLOTS or head["timeout_seconds"] < 1:
         raise SpecialisationError(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
     return Specialisation(head)

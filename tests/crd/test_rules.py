@@ -62,6 +62,15 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {}, {"runtime": None}, "spec.runtime: Required value"),
     ("functions", {"code": {"files": {"index.py": "x"}}}, {"code": {}}, ONE_CODE),
     ("functions", {"code": {"configMap": REFERENCE}}, {"code": {"inline": "", "files": {"a.py": ""}}}, ONE_CODE),
+    (
+        "functions",
+        {"layers": [{"files": {"python/a.py": "x"}}] * 5},
+        {"layers": [{"files": {"python/a.py": "x"}}] * 6},
+        "must have at most 5 items",
+    ),
+    ("functions", {"layers": [{"configMap": REFERENCE}]}, {"layers": [{}]}, "a layer must have exactly one of"),
+    ("functions", {"layers": []}, {"layers": [{"directory": "./x"}]}, "a layer's directory is read by `funclet local`"),
+    ("functions", {}, {"layers": [{"url": "https://x.org/a.zip"}]}, "a layer's url and sha256 belong together"),
     ("functions", {}, {"code": {"directory": "./src"}}, "code.directory is read by `funclet local` alone"),
     (
         "functions",

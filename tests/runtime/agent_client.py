@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,13 +225,16 @@ class Agent:
     def status(self) -> Any:
         return self.control("GET", "/v1/status").json
 
-    def specialise(self, code: bytes | str | Mapping[str, str | bytes], **changes: Any) -> Answer:
-        """Code is a zip, a text for index.py, or files."""
+    def specialise(
+        self, code: bytes | str | Mapping[str, str | bytes], layers: Sequence[bytes] = (), **changes: Any
+    ) -> Answer:
+        """Code is a zip, a text for index.py, or files; layers are zips."""
         if isinstance(code, str):
             code = {"index.py": code}
         archive = code if isinstance(code, bytes) else package(code)
-        head = json.dumps(specialisation(**changes)).encode()
-        answer = self.control("POST", "/v1/specialise", len(head).to_bytes(4, "big") + head + archive)
+        head = json.dumps(specialisation(layer_bytes=[len(layer) for layer in layers], **changes)).encode()
+        body = b"".join([len(head).to_bytes(4, "big"), head, *layers, archive])
+        answer = self.control("POST", "/v1/specialise", body)
         if answer.status == 200:
             self.slots = answer.json["slots"]
         return answer

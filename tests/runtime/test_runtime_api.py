@@ -11,7 +11,7 @@ import pytest
 from tests.runtime.agent_client import REQUEST_ID, Agent, wait_until
 from tests.runtime.bootstraps import ECHO, runtime
 
-PROVIDED = {"runtime": "provided.al2023", "handler": "any.thing"}
+PROVIDED: dict[str, Any] = {"runtime": "provided.al2023", "handler": "any.thing"}
 
 
 def start(agent: Agent, body: str, **changes: Any) -> None:

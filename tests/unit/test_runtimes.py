@@ -2,8 +2,8 @@
 
 import pytest
 
-from funclet.core.archive import inspect, pack
-from funclet.core.runtimes import check_handler, family, inline_name
+from funclet.core.archive import ArchiveFacts, inspect, pack
+from funclet.core.runtimes import check_package, family, inline_name
 from funclet.errors import InvalidSpec
 
 
@@ -51,7 +51,7 @@ def test_java_cannot_be_inline() -> None:
     ],
 )
 def test_the_handler_is_found(files: list[str], runtime: str, handler: str) -> None:
-    check_handler(inspect(pack(dict.fromkeys(files, b""))), runtime, handler, has_layers=False)
+    check_package(runtime, handler, inspect(pack(dict.fromkeys(files, b""))), [])
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,25 @@ def test_the_handler_is_found(files: list[str], runtime: str, handler: str) -> N
 def test_a_missing_handler_says_what_is_there(runtime: str, handler: str, message: str) -> None:
     facts = inspect(pack({"main.py": b"", "README": b""}))
     with pytest.raises(InvalidSpec) as refusal:
-        check_handler(facts, runtime, handler, has_layers=False)
+        check_package(runtime, handler, facts, [])
     assert refusal.value.message == message.format(found="found: README, main.py")
 
 
 @pytest.mark.parametrize(("runtime", "handler"), [("java21", "a.B::c"), ("provided.al2023", "x")])
 def test_layers_may_bring_what_the_package_lacks(runtime: str, handler: str) -> None:
-    check_handler(inspect(pack({"README": b""})), runtime, handler, has_layers=True)
+    check_package(runtime, handler, inspect(pack({"README": b""})), [inspect(pack({"lib/a": b""}))])
+
+
+def test_code_and_layers_share_one_limit() -> None:
+    code = ArchiveFacts(frozenset({"index.py"}), unzipped_bytes=200 * 2**20, packed_bytes=1)
+    layer = ArchiveFacts(frozenset({"python/a.py"}), unzipped_bytes=51 * 2**20, packed_bytes=1)
+    check_package("python3.13", "index.f", code, [])
+    with pytest.raises(InvalidSpec, match="code and layers take 251 MiB unzipped; at most 250 MiB are allowed"):
+        check_package("python3.13", "index.f", code, [layer])
+
+
+def test_python_has_no_extensions() -> None:
+    code, layer = inspect(pack({"index.py": b""})), inspect(pack({"extensions/agent": b"#!/bin/sh"}))
+    with pytest.raises(InvalidSpec, match="a layer brings extensions, which Python's runtimes do not start"):
+        check_package("python3.13", "index.f", code, [layer])
+    check_package("nodejs22.x", "index.f", inspect(pack({"index.mjs": b""})), [layer])

@@ -58,15 +58,15 @@ async def await_listening(host: str, port: int, patience_seconds: float, is_want
 
 
 async def specialise(
-    address: AgentAddress, head: Specialisation, package: bytes, patience_seconds: float
+    address: AgentAddress, head: Specialisation, packages: list[bytes], patience_seconds: float
 ) -> tuple[int, ...]:
-    """Push code and configuration; returns the ports of the slots.
+    """Push packages (the layers, then the code) and configuration; returns the ports of the slots.
 
     InvalidSpec: the agent cannot use the package (400). Conflict: it is specialised for something else already.
     Unavailable: it did not answer, or not within `patience_seconds` for the connection.
     """
     encoded = head.model_dump_json().encode()
-    body = len(encoded).to_bytes(4, "big") + encoded + package
+    body = b"".join([len(encoded).to_bytes(4, "big"), encoded, *packages])
     status, answer = await _request(address, "POST", "/v1/specialise", body, patience_seconds)
     if status == 400:
         raise InvalidSpec(str(answer.get("message", "the agent refused the package")), reason="InvalidPackage")

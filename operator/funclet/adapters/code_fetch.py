@@ -11,7 +11,7 @@ import httpx
 
 from funclet.adapters.code_directory import read_directory
 from funclet.adapters.resources import Resources
-from funclet.api.function import Function, KeyReference
+from funclet.api.function import Code, Function, KeyReference, Layer
 from funclet.core.archive import PACKED_LIMIT_BYTES, check_names, pack
 from funclet.core.runtimes import inline_name
 from funclet.errors import InvalidSpec, Unavailable
@@ -44,21 +44,28 @@ class CodeFetcher:
         self._directories = directories
 
     async def fetch(self, function: Function) -> bytes:
-        """The archive. Raises InvalidSpec for what the author must change, Unavailable for what may pass."""
+        """The code's archive. Raises InvalidSpec for what the author must change, Unavailable for what may pass."""
         code = function.spec.code
         if code.inline is not None:
             name = inline_name(function.spec.runtime, function.spec.handler, code.inline)
             return pack({name: code.inline.encode()})
-        if code.files is not None:
-            check_names(list(code.files))
-            return pack({name: text.encode() for name, text in code.files.items()})
-        if code.directory is not None:
-            return await self._from_directory(code.directory)
-        if code.config_map is not None:
-            return await self._from_config_map(function.metadata.namespace, code.config_map)
-        assert code.url is not None
-        assert code.sha256 is not None
-        return await self._from_url(code.url, code.sha256)
+        return await self._fetch(code, function.metadata.namespace)
+
+    async def fetch_layers(self, function: Function) -> list[bytes]:
+        """The layers' archives, in their order; raises as `fetch` does."""
+        return [await self._fetch(layer, function.metadata.namespace) for layer in function.spec.layers]
+
+    async def _fetch(self, source: Code | Layer, namespace: str) -> bytes:
+        if source.files is not None:
+            check_names(list(source.files))
+            return pack({name: text.encode() for name, text in source.files.items()})
+        if source.directory is not None:
+            return await self._from_directory(source.directory)
+        if source.config_map is not None:
+            return await self._from_config_map(namespace, source.config_map)
+        assert source.url is not None
+        assert source.sha256 is not None
+        return await self._from_url(source.url, source.sha256)
 
     async def _from_directory(self, directory: str) -> bytes:
         if not self._directories:

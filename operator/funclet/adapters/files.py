@@ -269,8 +269,10 @@ def _is_code_change(_: Any, path: str) -> bool:
 
 
 def _content(manifest: Manifest) -> dict[str, Any]:
-    """The resource with its folder of code made absolute, and an annotation that tells the folder's state."""
+    """The resource with its folders of code and layers made absolute, and an annotation that tells the code's state."""
     content = {**manifest.resource, "metadata": dict(manifest.resource["metadata"])}
+    if layers := content.get("spec", {}).get("layers"):
+        content["spec"] = {**content["spec"], "layers": [_layer(manifest, layer) for layer in layers]}
     folder = _code_folder(content)
     if folder is None:
         return content
@@ -279,6 +281,12 @@ def _content(manifest: Manifest) -> dict[str, Any]:
     annotations = {**(content["metadata"].get("annotations") or {}), CODE_ANNOTATION: directory_mark(folder)}
     content["metadata"]["annotations"] = annotations
     return content
+
+
+def _layer(manifest: Manifest, layer: Any) -> Any:
+    if not isinstance(layer, dict) or "directory" not in layer:
+        return layer
+    return {**layer, "directory": str((manifest.file.parent / layer["directory"]).resolve())}
 
 
 def _code_folder(content: dict[str, Any]) -> Path | None:

@@ -97,6 +97,56 @@ class Code(ApiModel):
         return self
 
 
+LAYER_SOURCES = ("files", "directory", "config_map", "url")
+
+
+class Layer(ApiModel):
+    """A layer: exactly one source of an archive whose content is laid over /opt."""
+
+    model_config = rules(
+        rule(
+            "[has(self.files), has(self.configMap), has(self.url)].exists_one(s, s) || has(self.directory)",
+            "a layer must have exactly one of files, configMap or url",
+        ),
+        rule(
+            "!has(self.directory)",
+            "a layer's directory is read by `funclet local` alone; on a cluster use files, configMap or url",
+        ),
+        rule("has(self.url) == has(self.sha256)", "a layer's url and sha256 belong together: give both"),
+    )
+
+    files: dict[str, str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="A map of file names below /opt (python/words.py, bin/tool) to their text.",
+    )
+    directory: str | None = Field(
+        default=None, max_length=1024, description="A folder beside the YAML file, read by `funclet local` only."
+    )
+    config_map: KeyReference | None = Field(
+        default=None, description="A zip archive in binaryData of a ConfigMap in the same namespace."
+    )
+    url: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern=r"^https?://",
+        description="A zip archive at an http or https address; sha256 must be given with it.",
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="The archive's SHA-256, in lower-case hexadecimal digits."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        given = [name for name in LAYER_SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a layer must have exactly one of files, directory, configMap or url, not {given}")
+        if (self.url is None) != (self.sha256 is None):
+            raise ValueError("a layer's url and sha256 belong together: give both")
+        return self
+
+
 class Environment(ApiModel):
     """Environment variables of the function: plain values, and references to Secrets."""
 
@@ -231,6 +281,12 @@ class FunctionSpec(ApiModel):
         "for Python and Node.js, class and method (example.Handler::handleRequest) for Java, anything for provided.",
     )
     code: Code = Field(description="Where the code comes from.")
+    layers: list[Layer] = Field(
+        default_factory=list,
+        max_length=5,
+        description="Up to five archives that are laid over /opt, each over the ones before it; code and layers may "
+        "take 250 MB unzipped together.",
+    )
     memory_size: int = Field(
         default=128, ge=128, le=10240, description="Memory in MiB, 128 to 10240. CPU follows: 1,769 MiB are one CPU."
     )
@@ -276,6 +332,15 @@ class FunctionSpec(ApiModel):
         return self
 
 
+class ActiveLayer(ApiModel):
+    """A layer in the package store."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sha256: str = Field(max_length=64, description="Digest of its archive.")
+    size: int = Field(ge=0, description="Size of its archive in bytes.")
+
+
 class ActiveRevision(ApiModel):
     """The last state of the spec that could be resolved: what callers get until the next one can be.
 
@@ -288,8 +353,9 @@ class ActiveRevision(ApiModel):
     generation: int = Field(ge=0, description="The generation of the spec that this was resolved from.")
     code_sha256: str = Field(max_length=64, description="Digest of the code package in the package store.")
     code_size: int = Field(ge=0, description="Size of the code package in bytes.")
+    layers: list[ActiveLayer] = Field(default_factory=list, max_length=5, description="The layers, in their order.")
     spec: dict[str, Any] = Field(
-        description="The spec as resolved, without its code.",
+        description="The spec as resolved, without its code and layers.",
         json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     )
 

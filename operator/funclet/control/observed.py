@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from funclet.api.function import Function, FunctionStatus
+from funclet.api.function import Code, Function, FunctionStatus, Layer
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
 from funclet.core.resolve import route_of, secret_names
@@ -76,9 +76,11 @@ def references_of(function: Function | Unreadable[FunctionStatus] | None) -> lis
     """The Secrets and ConfigMaps that a Function names."""
     if not isinstance(function, Function):
         return []
-    namespace, config_map = function.metadata.namespace, function.spec.code.config_map
-    found = [("Secret", f"{namespace}/{name}") for name in secret_names(function.spec)]
-    return [*found, ("ConfigMap", f"{namespace}/{config_map.name}")] if config_map else found
+    namespace = function.metadata.namespace
+    secrets = [("Secret", f"{namespace}/{name}") for name in secret_names(function.spec)]
+    sources: list[Code | Layer] = [function.spec.code, *function.spec.layers]
+    maps = [("ConfigMap", f"{namespace}/{source.config_map.name}") for source in sources if source.config_map]
+    return [*secrets, *maps]
 
 
 def targets_of(trigger: Trigger | Unreadable[TriggerStatus] | None) -> list[Hashable]:

@@ -42,7 +42,7 @@ from funclet.core.resolve import (
     secret_names,
     settle_trigger,
 )
-from funclet.core.runtimes import check_handler
+from funclet.core.runtimes import check_package
 from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -241,8 +241,8 @@ class Reconciler:
         if problem := self._find_runtime_problem(function.spec.runtime):
             return CodeProblem("RuntimeNotFound", problem)
         try:
-            data = await self._code.fetch(function)
-            check_handler(inspect(data), function.spec.runtime, function.spec.handler, has_layers=False)
+            data, layers = await self._code.fetch(function), await self._code.fetch_layers(function)
+            check_package(function.spec.runtime, function.spec.handler, inspect(data), list(map(inspect, layers)))
         except InvalidSpec as error:
             return CodeProblem(error.reason, error.message)
         except Unavailable as error:
@@ -251,11 +251,12 @@ class Reconciler:
             if error.reason in ("ApiUnreachable", "ApiUnavailable", "Forbidden"):
                 raise
             return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
-        return await self._put(data)
+        return await self._put(data, layers)
 
-    async def _put(self, data: bytes) -> Package | CodeProblem:
+    async def _put(self, data: bytes, layers: list[bytes]) -> Package | CodeProblem:
         try:
-            return Package(await self._packages.put(data), len(data))
+            stored = tuple([Package(await self._packages.put(layer), len(layer)) for layer in layers])
+            return Package(await self._packages.put(data), len(data), stored)
         except Unavailable as error:
             return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
 

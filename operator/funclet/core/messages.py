@@ -170,7 +170,7 @@ FEED: TypeAdapter[FeedMessage] = TypeAdapter(FeedMessage)
 
 
 class Specialisation(Message):
-    """The JSON head of the body of the agent's `POST /v1/specialise`; the code package (zip) follows it."""
+    """The JSON head of the body of the agent's `POST /v1/specialise`; the layers and the code (zips) follow it."""
 
     function: str
     revision: str
@@ -184,3 +184,5 @@ class Specialisation(Message):
     function_version: str
     region: str
     log_format: str
+    layer_bytes: list[int] = Field(default_factory=list)
+    """The sizes of the layers' archives, in their order. The code's archive takes the rest of the body."""

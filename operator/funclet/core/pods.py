@@ -86,6 +86,7 @@ def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> di
             "containers": [_build_container(request, image, defaults)],
             "volumes": [
                 {"name": "task", "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}},
+                {"name": "layers", "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": f"{request.ephemeral_storage_mib}Mi"}},
             ],
             **_placement(request),
@@ -114,7 +115,11 @@ def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "task", "mountPath": "/var/task"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": "task", "mountPath": "/var/task"},
+            {"name": "layers", "mountPath": "/opt"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from funclet.api.function import ActiveRevision, Function, FunctionSpec, FunctionStatus, KeyReference
+from funclet.api.function import ActiveLayer, ActiveRevision, Function, FunctionSpec, FunctionStatus, KeyReference
 from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.revision import revision_digest
@@ -39,6 +39,8 @@ class Package:
 
     sha256: str
     size_bytes: int
+    layers: tuple["Package", ...] = ()
+    """What belongs to it, in the order of spec.layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +123,20 @@ def _secret_problem(variable: str, reference: KeyReference, secret: SecretFacts 
 def _activate(function: Function, package: Package, secrets: Mapping[str, SecretFacts | None]) -> ActiveRevision:
     resolved = resolved_spec(function.spec)
     versions = {name: secret.resource_version for name, secret in secrets.items() if secret}
+    digests = [*(layer.sha256 for layer in package.layers), package.sha256]
     return ActiveRevision(
-        revision=revision_digest(function.metadata.uid, resolved, package.sha256, versions),
+        revision=revision_digest(function.metadata.uid, resolved, digests, versions),
         generation=function.metadata.generation,
         code_sha256=package.sha256,
         code_size=package.size_bytes,
+        layers=[ActiveLayer(sha256=layer.sha256, size=layer.size_bytes) for layer in package.layers],
         spec=resolved,
     )
 
 
 def resolved_spec(spec: FunctionSpec) -> dict[str, Any]:
-    """The spec with its defaults and without its code, in its wire form."""
-    return {name: value for name, value in spec.to_wire().items() if name != "code"}
+    """The spec with its defaults and without its code and layers, in its wire form."""
+    return {name: value for name, value in spec.to_wire().items() if name not in ("code", "layers")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +38,13 @@ class Revision:
     dead_letter: DeadLetterConfig | None = None
     recursion_allowed: bool = False
     keep_alive: Literal["Fixed", "Adaptive"] = "Fixed"
+    layers_sha256: tuple[str, ...] = ()
+    """In the order in which they are laid over one another."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The digests of all that an instance needs: the layers, then the code."""
+        return (*self.layers_sha256, self.code_sha256)
 
     @property
     def namespace(self) -> str:
@@ -54,7 +62,7 @@ def find_revision(function: Function) -> Revision | None:
     active = function.status.active
     if active is None:
         return None
-    spec = function.spec.model_validate({**active.spec, "code": {"inline": ""}})
+    spec = function.spec.model_validate({**active.spec, "code": {"inline": ""}, "layers": []})
     return Revision(
         key=f"{function.metadata.namespace}/{function.metadata.name}",
         uid=function.metadata.uid,
@@ -77,6 +85,7 @@ def find_revision(function: Function) -> Revision | None:
         dead_letter=spec.dead_letter_config,
         recursion_allowed=spec.recursive_loop == "Allow",
         keep_alive=spec.scaling.keep_alive,
+        layers_sha256=tuple(layer.sha256 for layer in active.layers),
     )
 
 
@@ -92,12 +101,13 @@ SCALING_ONLY_FIELDS = (
 """Fields whose change leaves running instances as they are."""
 
 
-def revision_digest(uid: str, resolved_spec: dict[str, Any], code_sha256: str, secrets: dict[str, str]) -> str:
+def revision_digest(uid: str, resolved_spec: dict[str, Any], packages: Sequence[str], secrets: dict[str, str]) -> str:
     """The name of a revision: sixteen hexadecimal digits over all that makes an instance what it is.
 
-    `resolved_spec` is the spec's wire form without `code`; `secrets` maps a Secret's name to its resource version.
+    `resolved_spec` is the spec's wire form without code and layers, whose digests are `packages`; `secrets` maps a
+    Secret's name to its resource version.
     """
     instance_spec = {name: value for name, value in resolved_spec.items() if name not in SCALING_ONLY_FIELDS}
     per_instance = resolved_spec.get("scaling", {}).get("concurrencyPerInstance", 1)
-    text = json.dumps([uid, instance_spec, per_instance, code_sha256, secrets], sort_keys=True)
+    text = json.dumps([uid, instance_spec, per_instance, list(packages), secrets], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

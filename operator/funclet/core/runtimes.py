@@ -1,9 +1,9 @@
 """What each family of runtimes expects of a code package: where its handler is, and what inline code is called."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from funclet.core.archive import ArchiveFacts
+from funclet.core.archive import UNZIPPED_LIMIT_BYTES, ArchiveFacts
 from funclet.errors import InvalidSpec
 
 NAMES_SHOWN = 10
@@ -29,9 +29,16 @@ def inline_name(runtime: str, handler: str, text: str) -> str:
     raise _invalid(f"code.inline cannot hold {runtime} code, which must be compiled: use configMap or url")
 
 
-def check_handler(facts: ArchiveFacts, runtime: str, handler: str, *, has_layers: bool) -> None:
-    """Raises InvalidSpec(InvalidCode) when the package does not hold what the runtime will look for."""
-    CHECKS[family(runtime)](facts, handler, has_layers)
+def check_package(runtime: str, handler: str, code: ArchiveFacts, layers: Sequence[ArchiveFacts]) -> None:
+    """Raises InvalidSpec(InvalidCode) when code and layers are too large together, or lack what the runtime needs."""
+    unzipped, limit = sum(facts.unzipped_bytes for facts in (code, *layers)), UNZIPPED_LIMIT_BYTES
+    if unzipped > limit:
+        raise _invalid(
+            f"code and layers take {unzipped // 2**20} MiB unzipped; at most {limit // 2**20} MiB are allowed"
+        )
+    if family(runtime) == "python" and any(name.startswith("extensions/") for facts in layers for name in facts.names):
+        raise _invalid("a layer brings extensions, which Python's runtimes do not start: leave extensions/ out of it")
+    CHECKS[family(runtime)](code, handler, bool(layers))
 
 
 def python_module(handler: str) -> str:

@@ -107,17 +107,19 @@ class Ingredients:
 
     def are_at_hand(self, revision: Revision) -> bool:
         """Whether `load` would wait for nothing."""
-        return self._code.has(revision.code_sha256) and self._environments.has(revision)
+        return all(map(self._code.has, revision.packages)) and self._environments.has(revision)
 
-    async def load(self, revision: Revision) -> tuple[bytes, dict[str, str]]:
-        """The package and the environment variables."""
-        return await self._code.get(revision.code_sha256), await self._environments.get(revision)
+    async def load(self, revision: Revision) -> tuple[list[bytes], dict[str, str]]:
+        """The packages (layers in their order, then the code) and the environment variables."""
+        packages = [await self._code.get(sha256) for sha256 in revision.packages]
+        return packages, await self._environments.get(revision)
 
     async def prefetch(self, revision: Revision) -> None:
         """Have them at hand when the first caller comes; a failure is met again, and told, when one does."""
         try:
             if self._code.has_room:
-                await self._code.get(revision.code_sha256)
+                for sha256 in revision.packages:
+                    await self._code.get(sha256)
             await self._environments.get(revision)
         except FuncletError as error:
             log.warning("prefetch failed", extra={"function": revision.key, "reason": error.reason})

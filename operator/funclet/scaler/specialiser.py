@@ -111,21 +111,22 @@ class Specialiser:
 
     async def _push(self, instance: Instance, revision: Revision) -> None:
         try:
-            package, environment = await self._ingredients.load(revision)
+            packages, environment = await self._ingredients.load(revision)
         except FuncletError as error:
             self._outcome.failed(instance, revision, error.message)
             return
         if instance.state is State.GENERIC:
-            await self._send(instance, revision, self._head(revision, environment), package)
+            head = self._head(revision, environment, [len(layer) for layer in packages[:-1]])
+            await self._send(instance, revision, head, packages)
 
-    async def _send(self, instance: Instance, revision: Revision, head: Specialisation, package: bytes) -> None:
+    async def _send(self, instance: Instance, revision: Revision, head: Specialisation, packages: list[bytes]) -> None:
         assert instance.host is not None
         assert instance.agent_port is not None
         instance.advance(Step.PUSHED, self._clock())
         address = AgentAddress(instance.host, instance.agent_port, self._fleet.specialise_token(instance))
         began = time.perf_counter()
         try:
-            slots = await agent_client.specialise(address, head, package, CONNECT_PATIENCE_SECONDS)
+            slots = await agent_client.specialise(address, head, packages, CONNECT_PATIENCE_SECONDS)
         except InvalidSpec as error:
             self._outcome.refused(instance, revision, error)
         except (Unavailable, Conflict) as error:
@@ -134,7 +135,7 @@ class Specialiser:
             metrics.COLD_START_SECONDS.labels("specialise").observe(time.perf_counter() - began)
             self._outcome.accepted(instance, revision, slots)
 
-    def _head(self, revision: Revision, environment: dict[str, str]) -> Specialisation:
+    def _head(self, revision: Revision, environment: dict[str, str], layer_bytes: list[int]) -> Specialisation:
         return Specialisation(
             function=revision.key,
             revision=revision.revision,
@@ -148,4 +149,5 @@ class Specialiser:
             function_version=LATEST,
             region=self._region,
             log_format=revision.log_format,
+            layer_bytes=layer_bytes,
         )
