@@ -22,6 +22,7 @@ class LambdaReply:
         """200, also when the function failed: the header says so."""
         error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
         log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
+        queue_ms = f"{measure.queue_seconds * 1000:.2f}" if measure.queue_seconds else "0.00"
         cold = ""
         if measure.init_us is not None:
             cold = f"X-Funclet-Init-Ms: {measure.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
@@ -29,7 +30,7 @@ class LambdaReply:
             f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: {call.request_id}\r\n"
             f"X-Amz-Executed-Version: $LATEST\r\n{error}{log}{cold}"
             f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
-            f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {measure.queue_seconds * 1000:.2f}\r\n"
+            f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {queue_ms}\r\n"
         )
         call.request.client.respond_raw(call.request, head, answer.body)
 

@@ -22,24 +22,27 @@ class Request:
         "body", "call", "client", "deadline", "fields", "is_old", "keep_alive", "lease", "method", "relay", "url",
     )  # fmt: skip
 
+    call: "Call | None"
+    """The invocation that it has become, until it is answered."""
+    relay: "Relay | None"
+    """Its way to another gateway, until it is answered."""
+    fields: dict[bytes, bytes]
+    """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
+    lease: "Lease | None"
+    """What a large body takes of the gateway's budget."""
+    deadline: float
+    """When its body must have come."""
+    is_old: bool
+    """HTTP/1.0: it cannot read chunks."""
+
     def __init__(self, client: "ClientProtocol") -> None:
         self.client = client
-        self.call: Call | None = None
-        """The invocation that it has become, until it is answered."""
-        self.relay: Relay | None = None
-        """Its way to another gateway, until it is answered."""
-        self.url = b""
-        self.fields: dict[bytes, bytes] = {}
-        """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
-        self.body = b""
+        self.call = self.relay = self.lease = None
+        self.url = self.method = self.body = b""
+        self.fields = {}
         self.deadline = 0.0
-        """When its body must have come."""
-        self.lease: Lease | None = None
-        """What a large body takes of the gateway's budget."""
-        self.method = b""
         self.keep_alive = True
         self.is_old = False
-        """HTTP/1.0: it cannot read chunks."""
 
 
 def judge_head(request: Request, header_count: int, limits: Limits) -> HttpAnswer | None:

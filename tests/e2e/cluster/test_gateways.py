@@ -69,7 +69,7 @@ def assert_no_slot_was_shared(answers: list[list[Any]]) -> None:
 
 
 def test_reserved_concurrency_is_exact_over_both(world: ClusterWorld, deploy: Deployer) -> None:
-    function = deploy.function(WITNESS, timeout=20, reservedConcurrency=3, scaling={"idleTimeoutSeconds": 10})
+    function = deploy.function(WITNESS, timeout=20, reservedConcurrentExecutions=3, scaling={"idleTimeoutSeconds": 10})
     both = addresses(world)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: post(world, both[n % 2], function, {"seconds": 8}), range(12)))
