@@ -24,7 +24,7 @@ def function_environment(
     """All variables of the handler process. Lambda's win over the user's, nothing of the agent's remains."""
     environment = {name: value for name, value in inherited.items() if not name.startswith("FUNCLET_")}
     environment.setdefault("LANG", "en_US.UTF-8")
-    environment |= {"TZ": ":UTC", "PYTHONPATH": task_root}
+    environment |= {"TZ": ":UTC", "PYTHONPATH": task_root, "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR"}
     environment |= spec.environment
     environment |= {
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
@@ -41,6 +41,8 @@ def function_environment(
         "LAMBDA_RUNTIME_DIR": AGENT_DIRECTORY,
         "_HANDLER": spec.handler,
     }
+    if spec.log_format == "JSON":
+        environment["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level
     return environment
 
 

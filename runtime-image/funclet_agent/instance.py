@@ -65,7 +65,7 @@ class Instance:
     def _start_handlers(self, spec: Specialisation, listeners: list[socket.socket]) -> None:
         """Several slots share one import: they are forked from a template. One slot needs no process but its own."""
         token = TokenCheck(self._settings.invoke_digest)
-        lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
+        lines = lines_for(spec)
         shared = spec.concurrency > 1 and adopts_orphans()
         plan = Plan(spec, self._settings, token, lines, InitBill() if shared else None)
         self.template = Template(plan, self._loop) if shared else None
@@ -82,7 +82,7 @@ class Instance:
         from funclet_agent.runtime_slot import RuntimeSlot
 
         token = TokenCheck(self._settings.invoke_digest)
-        lines = lines_for(spec.log_format, spec.function_version, spec.memory_mib)
+        lines = lines_for(spec)
         plan = Plan(spec, self._settings, token, lines, None)
         self._runtime_slots = [RuntimeSlot(listener, plan, self._loop) for listener in listeners]
         for slot in self._runtime_slots:

@@ -13,7 +13,7 @@ from typing import Any
 from funclet_agent.channel import END, LOOK, STOP, Channel
 from funclet_agent.connections import Connections, LostConnection, Request
 from funclet_agent.context import ClientContext, FunctionFacts, LambdaContext
-from funclet_agent.failures import Failure, description, exception_failure
+from funclet_agent.failures import Failure, exception_failure
 from funclet_agent.init_bill import InitBill
 from funclet_agent.lines import Report
 from funclet_agent.loading import Handler, Init, initialise
@@ -149,8 +149,7 @@ class Invoker:
         return b""
 
     def _failed(self, failure: Failure) -> tuple[bytes, bytes]:
-        self.log.flush()
-        self.log.write(description(failure).encode())
+        self.log.write_failure(failure)
         return write_answer({**failure, "requestId": self.request_id}), FUNCTION_ERROR
 
     def _context(self, headers: dict[bytes, bytes], deadline_ns: int) -> LambdaContext:

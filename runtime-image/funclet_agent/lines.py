@@ -3,6 +3,9 @@
 import json
 import time
 
+from funclet_agent.failures import Failure, description
+from funclet_agent.specialisation import Specialisation
+
 
 def billed_ms(duration_us: int, init_us: int) -> int:
     """Handler and init time, rounded up to the millisecond, at least 1 (docs/design/0001, "Billing")."""
@@ -52,24 +55,48 @@ class TextLines:
         """INIT_REPORT: the init phase failed, outside of an invocation."""
         return f"INIT_REPORT Init Duration: {init_us / 1000:.2f} ms\tPhase: init\tStatus: {status}\t\n".encode()
 
+    def failure(self, request_id: str, failure: Failure) -> bytes:
+        """What went wrong in the function."""
+        return description(failure).encode(errors="backslashreplace")
+
     def timeout(self, request_id: str, message: str) -> bytes:
         """The line of an invocation that ran out of time."""
         return f"{timestamp()} {request_id} {message}\n\n".encode()
 
 
-class JsonLines:
-    """log_format JSON: one object a line, as Lambda's platform events."""
+DEBUG, INFO, WARN = range(3)
+"""Levels of the platform's lines, as Lambda grades its system log events."""
 
-    def __init__(self, version: str, memory_mib: int) -> None:
+
+class JsonLines:
+    """log_format JSON: one object a line, as Lambda's platform events, from a least level on."""
+
+    def __init__(self, version: str, memory_mib: int, level: int) -> None:
         self._version = version
         self._memory_mib = memory_mib
+        self._level = level
 
     def start(self, request_id: str, at: float) -> bytes:
         """platform.start."""
+        if self._level > INFO:
+            return b""
         return _event("platform.start", {"requestId": request_id, "version": self._version}, at)
 
     def end(self, request_id: str, report: Report) -> bytes:
-        """platform.report."""
+        """platform.runtimeDone (of level DEBUG after a success) and platform.report (INFO); WARN after a failure."""
+        status, _, error_type = report.status.partition("\tError Type: ")
+        record: dict[str, object] = {"requestId": request_id, "status": status or "success"}
+        if error_type:
+            record["errorType"] = error_type
+        done, told = (WARN, WARN) if status else (DEBUG, INFO)
+        lines = b""
+        if self._level <= done:
+            lines += _event("platform.runtimeDone", record | {"metrics": {"durationMs": report.duration_us / 1000}})
+        if self._level <= told:
+            lines += _event("platform.report", record | {"metrics": self._metrics(report)})
+        return lines
+
+    def _metrics(self, report: Report) -> dict[str, object]:
         metrics: dict[str, object] = {
             "durationMs": report.duration_us / 1000,
             "billedDurationMs": billed_ms(report.duration_us, report.init_us),
@@ -78,18 +105,18 @@ class JsonLines:
         }
         if report.init_us:
             metrics["initDurationMs"] = report.init_us / 1000
-        record: dict[str, object] = {
-            "requestId": request_id,
-            "status": report.status.split("\t")[0] or "success",
-            "metrics": metrics,
-        }
-        return _event("platform.report", record)
+        return metrics
 
     def init_failed(self, init_us: int, status: str) -> bytes:
         """platform.initReport."""
         name, _, error_type = status.partition("\tError Type: ")
         record: dict[str, object] = {"phase": "init", "status": name, "metrics": {"durationMs": init_us / 1000}}
         return _event("platform.initReport", record | ({"errorType": error_type} if error_type else {}))
+
+    def failure(self, request_id: str, failure: Failure) -> bytes:
+        """An ERROR line of the function's log, with the fields of the error object."""
+        line = {"timestamp": timestamp(), "level": "ERROR", "message": failure["errorMessage"], **failure}
+        return json.dumps(line | {"requestId": request_id}).encode() + b"\n"
 
     def timeout(self, request_id: str, message: str) -> bytes:
         """An ERROR line of the function's log."""
@@ -109,6 +136,9 @@ def _event(kind: str, record: dict[str, object], at: float | None = None) -> byt
 Lines = TextLines | JsonLines
 
 
-def lines_for(log_format: str, version: str, memory_mib: int) -> Lines:
-    """The lines of this log format."""
-    return (JsonLines if log_format.upper() == "JSON" else TextLines)(version, memory_mib)
+def lines_for(spec: Specialisation) -> Lines:
+    """The lines of a function's log format."""
+    if spec.log_format.upper() != "JSON":
+        return TextLines(spec.function_version, spec.memory_mib)
+    level = ("DEBUG", "INFO", "WARN").index(spec.system_log_level)
+    return JsonLines(spec.function_version, spec.memory_mib, level)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from funclet_agent.failures import Failure, InitError, description, exception_failure, failure, syntax_failure
+from funclet_agent.failures import Failure, InitError, exception_failure, failure, syntax_failure
 from funclet_agent.logs import InvocationLog
 from funclet_agent.state import FAILED, SUCCEEDED, State
 
@@ -30,7 +30,7 @@ def initialise(name: str, state: State, log: InvocationLog) -> Init:
         handler = load_handler(name)
     except InitError as error:
         failed = error.failure
-        log.write(description(failed).encode())
+        log.write_failure(failed)
     duration_us = max(1, (time.monotonic_ns() - started) // 1000)
     state.end_init(SUCCEEDED if handler else FAILED, duration_us)
     return Init(handler, failed, duration_us)

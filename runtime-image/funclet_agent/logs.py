@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from funclet_agent.failures import Failure
 from funclet_agent.lines import Lines, Report
 from funclet_agent.state import TAIL_BYTES, State
 
@@ -56,6 +57,11 @@ class InvocationLog:
             self._state.started_line = 1
         self._open_line = not data.endswith(b"\n")
         self._emit(data)
+
+    def write_failure(self, failure: Failure) -> None:
+        """What went wrong in the function."""
+        self.flush()
+        self.write(self._lines.failure(self.request_id, failure))
 
     def end(self, report: Report) -> None:
         """The invocation ended: the last lines, in one write."""

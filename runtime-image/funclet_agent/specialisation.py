@@ -19,6 +19,11 @@ FIELDS: dict[str, type] = {
     "region": str,
     "log_format": str,
 }
+LEVELS = {
+    "application_log_level": ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"),
+    "system_log_level": ("DEBUG", "INFO", "WARN"),
+}
+"""May be absent; with log_format JSON alone they have an effect."""
 MAX_SLOTS = 1000
 
 
@@ -44,6 +49,8 @@ class Specialisation:
         self.log_format: str = head["log_format"]
         self.layer_bytes: list[int] = head.get("layer_bytes", [])
         """The sizes of the layers' archives, which precede the code's."""
+        self.application_log_level: str = head.get("application_log_level") or "INFO"
+        self.system_log_level: str = head.get("system_log_level") or "INFO"
 
     @property
     def name(self) -> str:
@@ -85,4 +92,11 @@ def check_head(head: object) -> Specialisation:
         raise SpecialisationError("layer_bytes must be a list of sizes")
     if not 1 <= head["concurrency"] <= MAX_SLOTS or head["timeout_seconds"] < 1:
         raise SpecialisationError(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
+    _check_levels(head)
     return Specialisation(head)
+
+
+def _check_levels(head: dict[str, Any]) -> None:
+    for name, levels in LEVELS.items():
+        if head.get(name) not in (None, *levels):
+            raise SpecialisationError(f"{name} must be one of {', '.join(levels)}, not {head[name]!r}")

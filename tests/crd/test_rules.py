@@ -90,6 +90,12 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"loggingConfig": {"logFormat": "JSON"}}, {"loggingConfig": {"logFormat": "XML"}}, '"XML"'),
     (
         "functions",
+        {"loggingConfig": {"logFormat": "JSON", "systemLogLevel": "WARN", "applicationLogLevel": "TRACE"}},
+        {"loggingConfig": {"systemLogLevel": "WARN"}},
+        "need logFormat JSON",
+    ),
+    (
+        "functions",
         {"environment": {"variables": {"A_1": "x"}}},
         {"environment": {"variables": {"1A": "x"}}},
         "names must have at most 256 characters and match ^[a-zA-Z][a-zA-Z0-9_]*$",

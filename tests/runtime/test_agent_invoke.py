@@ -4,7 +4,9 @@ import base64
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.runtime.agent_client import REQUEST_ID, Agent, Answer, Connection, resident_mib, wait_until
 
 ECHO = "def lambda_handler(event, context):\n    return {'event': event}\n"
@@ -195,6 +197,59 @@ def test_json_log_lines(agent: Agent) -> None:
     wait_until(lambda: "platform.report" in agent.log)
     kinds = [json.loads(line).get("type") for line in agent.log.splitlines()]
     assert kinds[-2:] == ["platform.start", "platform.report"]
+
+
+LOGGING = """
+import logging
+def lambda_handler(event, context):
+    for level in ('debug', 'info', 'warning', 'error'):
+        getattr(logging, level)(level)
+    if event == 'fail':
+        raise ValueError
+"""
+
+
+@pytest.mark.parametrize(
+    ("levels", "own", "platform", "failing"),
+    [
+        ({}, ["info", "warning", "error"], ["start", "report"], ["start", "runtimeDone", "report"]),
+        (
+            {"application_log_level": "ERROR", "system_log_level": "WARN"},
+            ["error"],
+            [],
+            ["runtimeDone", "report"],
+        ),
+        (
+            {"application_log_level": "DEBUG", "system_log_level": "DEBUG"},
+            ["debug", "info", "warning", "error"],
+            ["start", "runtimeDone", "report"],
+            ["start", "runtimeDone", "report"],
+        ),
+    ],
+)
+def test_json_log_levels(
+    agent: Agent, levels: dict[str, Any], own: list[str], platform: list[str], failing: list[str]
+) -> None:
+    agent.specialise(LOGGING, log_format="JSON", **levels)
+
+    def lines_of(event: str) -> list[dict[str, Any]]:
+        tail = base64.b64decode(agent.invoke(event, x_amz_log_type="Tail").headers["x-amz-log-result"]).decode()
+        return [json.loads(line) for line in tail.splitlines() if line.startswith("{")]
+
+    lines = lines_of("work")
+    assert [line["message"] for line in lines if "message" in line] == own
+    assert [line["type"] for line in lines if "type" in line] == [f"platform.{kind}" for kind in platform]
+    lines = lines_of("fail")
+    assert [line["errorType"] for line in lines if line.get("message") == ""] == ["ValueError"]
+    assert [line["type"] for line in lines if "type" in line] == [f"platform.{kind}" for kind in failing]
+
+
+def test_a_log_level_that_does_not_exist_is_refused(agent: Agent) -> None:
+    refused = agent.specialise(ECHO, log_format="JSON", system_log_level="LOUD")
+    assert (refused.status, refused.json["message"]) == (
+        400,
+        "system_log_level must be one of DEBUG, INFO, WARN, not 'LOUD'",
+    )
 
 
 def test_quick_invocations_in_a_row_do_not_wake_the_agent(agent: Agent) -> None:

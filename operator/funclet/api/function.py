@@ -191,7 +191,26 @@ class EphemeralStorage(ApiModel):
 class LoggingConfig(ApiModel):
     """How the function's log lines are written."""
 
+    model_config = rules(
+        rule(
+            "self.logFormat == 'JSON' || (!has(self.applicationLogLevel) && !has(self.systemLogLevel))",
+            "applicationLogLevel and systemLogLevel need logFormat JSON",
+        ),
+    )
+
     log_format: Literal["Text", "JSON"] = Field(default="Text", description="Text or JSON.")
+    application_log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] | None = Field(
+        default=None, description="The least level of the function's own lines, with JSON alone. INFO if absent."
+    )
+    system_log_level: Literal["DEBUG", "INFO", "WARN"] | None = Field(
+        default=None, description="The least level of the platform's lines, with JSON alone. INFO if absent."
+    )
+
+    @model_validator(mode="after")
+    def _levels_need_json(self) -> Self:
+        if self.log_format != "JSON" and (self.application_log_level or self.system_log_level):
+            raise ValueError("applicationLogLevel and systemLogLevel need logFormat JSON")
+        return self
 
 
 class Scaling(ApiModel):

@@ -186,3 +186,7 @@ class Specialisation(Message):
     log_format: str
     layer_bytes: list[int] = Field(default_factory=list)
     """The sizes of the layers' archives, in their order. The code's archive takes the rest of the body."""
+    application_log_level: str | None = None
+    """The least level of the function's lines, with log_format JSON; None: INFO."""
+    system_log_level: str | None = None
+    """The least level of the platform's lines, with log_format JSON; None: INFO."""

@@ -38,6 +38,8 @@ class Revision:
     dead_letter: DeadLetterConfig | None = None
     recursion_allowed: bool = False
     keep_alive: Literal["Fixed", "Adaptive"] = "Fixed"
+    application_log_level: str | None = None
+    system_log_level: str | None = None
     layers_sha256: tuple[str, ...] = ()
     """In the order in which they are laid over one another."""
 
@@ -75,6 +77,8 @@ def find_revision(function: Function) -> Revision | None:
         ephemeral_storage_mib=spec.ephemeral_storage.size,
         environment=spec.environment,
         log_format=spec.logging_config.log_format,
+        application_log_level=spec.logging_config.application_log_level,
+        system_log_level=spec.logging_config.system_log_level,
         concurrency_per_instance=spec.scaling.concurrency_per_instance,
         idle_timeout_seconds=spec.scaling.idle_timeout_seconds,
         max_instances=spec.scaling.max_instances,

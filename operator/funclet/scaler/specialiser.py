@@ -150,4 +150,6 @@ class Specialiser:
             region=self._region,
             log_format=revision.log_format,
             layer_bytes=layer_bytes,
+            application_log_level=revision.application_log_level,
+            system_log_level=revision.system_log_level,
         )
