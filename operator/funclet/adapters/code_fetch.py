@@ -11,7 +11,8 @@ import httpx
 
 from funclet.adapters.code_directory import read_directory
 from funclet.adapters.resources import Resources
-from funclet.api.function import Code, Function, KeyReference, Layer
+from funclet.api.code import Code, KeyReference, Layer
+from funclet.api.function import Function
 from funclet.core.archive import PACKED_LIMIT_BYTES, check_names, pack
 from funclet.core.runtimes import inline_name
 from funclet.errors import InvalidSpec, Unavailable

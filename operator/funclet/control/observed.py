@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from funclet.api.function import Code, Function, FunctionStatus, Layer
+from funclet.api.function import Function, FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
 from funclet.core.resolve import route_of, secret_names
@@ -78,8 +78,8 @@ def references_of(function: Function | Unreadable[FunctionStatus] | None) -> lis
         return []
     namespace = function.metadata.namespace
     secrets = [("Secret", f"{namespace}/{name}") for name in secret_names(function.spec)]
-    sources: list[Code | Layer] = [function.spec.code, *function.spec.layers]
-    maps = [("ConfigMap", f"{namespace}/{source.config_map.name}") for source in sources if source.config_map]
+    sources = [function.spec.code.config_map, *(layer.config_map for layer in function.spec.layers)]
+    maps = [("ConfigMap", f"{namespace}/{source.name}") for source in sources if source is not None]
     return [*secrets, *maps]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from funclet.api.function import ActiveLayer, ActiveRevision, Function, FunctionSpec, FunctionStatus, KeyReference
+from funclet.api.code import KeyReference
+from funclet.api.function import ActiveLayer, ActiveRevision, Function, FunctionSpec, FunctionStatus
 from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.revision import revision_digest
