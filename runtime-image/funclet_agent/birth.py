@@ -50,7 +50,7 @@ def end_strangers(known: Container[int]) -> None:
 def _freeze(known: Container[int]) -> set[int]:
     frozen: set[int] = set()
     for _ in range(MAX_ROUNDS):
-        found = set(_descendants(os.getpid(), known)) - frozen
+        found = set(descendants(os.getpid(), known)) - frozen
         if not found:
             break
         for pid in found:
@@ -59,11 +59,12 @@ def _freeze(known: Container[int]) -> set[int]:
     return frozen
 
 
-def _descendants(pid: int, known: Container[int]) -> Iterator[int]:
+def descendants(pid: int, known: Container[int]) -> Iterator[int]:
+    """The children of a process and theirs, but those that are known, and what these started."""
     for child in _children(pid):
         if child not in known:
             yield child
-            yield from _descendants(child, known)
+            yield from descendants(child, known)
 
 
 def _children(pid: int) -> list[int]:

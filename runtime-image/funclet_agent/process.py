@@ -30,6 +30,8 @@ class Plan:
         self.spec = spec
         self.places = settings.places
         self.limits = settings.limits
+        self.memory_limit_mib = spec.memory_mib if settings.counts_memory else None
+        """What the agent itself enforces; None where a cgroup does."""
         self.token = token
         self.lines = lines
         self.bill = bill

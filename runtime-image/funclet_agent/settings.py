@@ -24,6 +24,7 @@ class Settings:
             runtime=os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime")),
         )
         self.limits = Limits(_number(environment, "FUNCLET_MAX_PROCESSES"), _number(environment, "FUNCLET_TMP_MIB"))
+        self.counts_memory = environment.get("FUNCLET_COUNT_MEMORY") == "1"
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 
-from funclet_agent import process
+from funclet_agent import memory, process
 from funclet_agent.birth import end_process_group, enter_child
 from funclet_agent.channel import CLOSED, CONNECTION, END, FROM_HANDLER, LOOK, STOP, Channel, channel_pair, close_all
 from funclet_agent.connections import MAX_CONNECTIONS
@@ -95,9 +95,9 @@ class Slot:
     def _fork(self, channel: Channel, eager: bool) -> None:
         self._eager = eager
         if eager:
-            self.wake_at = time.monotonic_ns() + INIT_LIMIT_NS
-            self.state.begin_init(self.wake_at)
-            self.state.watching = 1
+            deadline = time.monotonic_ns() + INIT_LIMIT_NS
+            self.state.begin_init(deadline)
+            self._watch_until(deadline)
         try:
             self.pid = os.fork()
         except OSError as error:
@@ -138,8 +138,7 @@ class Slot:
         """
         busy = self.state.phase in RUNNING_PHASES
         latest = time.monotonic_ns() + self._plan.timeout_ns
-        self.wake_at = min(latest, self.state.invocation.deadline_ns) if busy else latest
-        self.state.watching = 1
+        self._watch_until(min(latest, self.state.invocation.deadline_ns) if busy else latest)
 
     def _receive_one(self) -> bytes | None:
         """Its kind; None if there was none: an event of the predecessor's channel, which had the same descriptor."""
@@ -187,14 +186,26 @@ class Slot:
         elif self._overrun(now):
             self._enforce()
         elif self.state.phase in (*RUNNING_PHASES, INITIALISING):
-            self.wake_at = self.state.invocation.deadline_ns
-            self.state.watching = 1
+            if self._has_too_much_memory():
+                self._kill_process()
+            self._watch_until(self.state.invocation.deadline_ns)
         else:
             self.wake_at = None
             self.state.watching = 0
             # An invocation that began before the line above did not wake us, so look once more.
             if self.state.phase == BUSY:
                 self.look(now)
+
+    def _watch_until(self, latest: int) -> None:
+        """Look again then, or sooner where nobody else counts the memory."""
+        if self._plan.memory_limit_mib is not None:
+            latest = min(latest, time.monotonic_ns() + memory.LOOK_NS)
+        self.wake_at = latest
+        self.state.watching = 1
+
+    def _has_too_much_memory(self) -> bool:
+        limit = self._plan.memory_limit_mib
+        return limit is not None and self.pid != 0 and memory.proportional_mib(self.pid) > limit
 
     def _overrun(self, now: int) -> bool:
         """Or the function has written into the shared state: no phase is unknown, and no deadline later than that."""

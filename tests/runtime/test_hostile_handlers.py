@@ -314,6 +314,31 @@ def test_a_file_that_is_larger_than_tmp_may_be(confined: Agent, tmp_path: Path) 
     assert (error["errorType"], error["errorMessage"]) == ("OSError", "[Errno 27] File too large")
 
 
+MEMORY = """
+import os, subprocess, sys, time
+def lambda_handler(event, context):
+    if event == 'itself':
+        kept = []
+        while True:
+            kept.append(bytearray(os.urandom(1 << 20)))
+            time.sleep(0.002)
+    if event == 'child':
+        subprocess.run([sys.executable, '-c', 'kept = bytearray(300 << 20); input()'], stdin=os.pipe()[0])
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("event", ["itself", "child"])
+def test_without_a_cgroup_the_agent_ends_what_takes_more_memory_than_the_function_has(
+    tmp_path: Path, event: str
+) -> None:
+    with Agent(tmp_path, FUNCLET_COUNT_MEMORY="1") as agent:
+        agent.specialise(MEMORY, timeout_seconds=60)
+        pid = agent.invoke(None).json
+        assert agent.invoke(event).json == killed_by("killed")
+        assert agent.invoke(None).json != pid
+
+
 def test_the_handler_is_the_one_that_the_kernel_kills_for_memory(agent: Agent) -> None:
     agent.specialise("def lambda_handler(event, context):\n    return open('/proc/self/oom_score_adj').read()\n")
     assert agent.invoke().json == "1000\n"

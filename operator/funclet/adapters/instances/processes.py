@@ -260,6 +260,7 @@ def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[
         "FUNCLET_INSTANCE_NAME": request.name,
         "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
         "FUNCLET_INVOKE_TOKEN_SHA256": request.invoke_token_sha256,
+        "FUNCLET_COUNT_MEMORY": "1",
         "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib),
         "FUNCLET_AGENT_PORT": "0",
         "FUNCLET_SLOT_PORT": "0",
