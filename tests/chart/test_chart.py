@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from funclet.adapters.nats_server import find_binary
+
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     Render = Callable[..., list[dict[str, Any]]]
@@ -129,7 +132,41 @@ def test_the_crds_are_the_generated_ones_and_kept_on_uninstall(render: Render) -
 def test_the_charts_own_nats_syncs_unless_it_should_not(render: Render) -> None:
     for setting, wanted in (("nats.syncAlways=true", "always"), ("nats.syncAlways=false", "2m")):
         config = named(render(setting), "ConfigMap", "funclet-nats")["data"]["nats.conf"]
-        assert f"sync_interval: {wanted}\n" in config
+        assert f'sync_interval: "{wanted}"\n' in config
+
+
+def test_three_nats_servers_are_a_cluster_and_nats_takes_every_configuration(render: Render, tmp_path: Path) -> None:
+    objects = render("nats.replicas=3", "networkPolicy.enabled=true")
+    config = named(objects, "ConfigMap", "funclet-nats")["data"]["nats.conf"]
+    for number in range(3):
+        name = f"funclet-nats-{number}"
+        service = named(objects, "Service", name)["spec"]
+        assert service["selector"] == {"statefulset.kubernetes.io/pod-name": name}
+        assert service["publishNotReadyAddresses"] is True
+        assert f"nats://{name}:6222\n" in config
+    assert named(objects, "StatefulSet", "funclet-nats")["spec"]["podManagementPolicy"] == "Parallel"
+    for number, setting in enumerate(("nats.replicas=1", "nats.replicas=3", "nats.syncAlways=false")):
+        file = tmp_path / f"{number}.conf"
+        file.write_text(named(render(setting), "ConfigMap", "funclet-nats")["data"]["nats.conf"])
+        environment = {**os.environ, "POD_NAME": "funclet-nats-0"}
+        checked = subprocess.run([find_binary(), "-t", "-c", file], env=environment, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("nats", "replicas"),
+    [
+        ({}, "1"),
+        ({"replicas": 3}, "3"),
+        ({"replicas": 3, "streamReplicas": 1}, "1"),
+        ({"url": "nats://x:4222"}, "1"),
+        ({"url": "nats://x:4222", "streamReplicas": 3}, "3"),
+    ],
+)
+def test_events_are_held_by_all_of_the_charts_servers(render: Render, nats: dict[str, Any], replicas: str) -> None:
+    objects = render(f"nats={json.dumps(nats)}")
+    [container] = named(objects, "Deployment", "funclet-events")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "FUNCLET_STREAM_REPLICAS", "value": replicas} in container["env"]
 
 
 def test_an_external_nats_replaces_the_charts_own(render: Render) -> None:

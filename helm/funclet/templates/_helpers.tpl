@@ -135,6 +135,17 @@ tolerations:
 {{- .Values.secrets.existingInstanceSecret | default (printf "%s-instances" (include "funclet.fullname" .)) -}}
 {{- end -}}
 
+{{/* How many servers hold each message: all of the chart's own. */}}
+{{- define "funclet.streamReplicas" -}}
+{{- $own := ternary (max 1 (int .Values.nats.replicas)) 1 (eq (include "funclet.ownNats" .) "true") -}}
+{{- .Values.nats.streamReplicas | default $own -}}
+{{- end -}}
+
+{{- define "funclet.streamReplicasEnv" -}}
+- name: FUNCLET_STREAM_REPLICAS
+  value: {{ include "funclet.streamReplicas" . | quote }}
+{{- end -}}
+
 {{- define "funclet.ownNats" -}}
 {{- if not (or .Values.nats.url .Values.nats.existingUrlSecret) }}true{{ end -}}
 {{- end -}}

@@ -27,7 +27,7 @@ class NatsServer:
     def __init__(self, store_dir: Path | str, port: int = 0, *, sync_always: bool = False) -> None:
         self._store_dir = Path(store_dir)
         self._port = port
-        self._sync_interval = "always" if sync_always else "2m"
+        self._sync_interval = '"always"' if sync_always else '"2m"'
         self._process: asyncio.subprocess.Process | None = None
 
     @property

@@ -6,6 +6,7 @@ from typing import Self
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import ObjectStoreConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError
 from nats.js.object_store import ObjectStore
 
@@ -25,10 +26,10 @@ class PackageStore:
         self._bucket = bucket
 
     @classmethod
-    async def open(cls, connection: Client) -> Self:
-        """The store behind this connection; its bucket is made when it is missing."""
+    async def open(cls, connection: Client, replicas: int = 1) -> Self:
+        """The store behind this connection; its bucket is made when it is missing, on so many servers."""
         with unavailable_when_unreachable():
-            return cls(await _open_bucket(connection.jetstream()))
+            return cls(await _open_bucket(connection.jetstream(), replicas))
 
     async def put(self, data: bytes) -> str:
         """Keeps a package and returns its SHA-256 in lower-case hexadecimal digits."""
@@ -63,9 +64,9 @@ class PackageStore:
         return True
 
 
-async def _open_bucket(jetstream: JetStreamContext) -> ObjectStore:
+async def _open_bucket(jetstream: JetStreamContext, replicas: int) -> ObjectStore:
     try:
         return await jetstream.object_store(BUCKET)
     except (BucketNotFoundError, NotFoundError):
         # Two roles may do this at once: creating the same stream twice is no error for JetStream.
-        return await jetstream.create_object_store(BUCKET)
+        return await jetstream.create_object_store(BUCKET, ObjectStoreConfig(replicas=replicas))

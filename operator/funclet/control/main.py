@@ -24,8 +24,9 @@ Answer = TypeVar("Answer")
 class LazyPackages:
     """The package store, opened when it is first needed: JetStream may be away when control starts."""
 
-    def __init__(self, connection: Client) -> None:
+    def __init__(self, connection: Client, replicas: int) -> None:
         self._connection = connection
+        self._replicas = replicas
         self._store: PackageStore | None = None
 
     async def put(self, data: bytes) -> str:
@@ -43,7 +44,7 @@ class LazyPackages:
     async def _ask(self, question: Callable[[PackageStore], Awaitable[Answer]]) -> Answer:
         """After a failure the store is opened anew: a JetStream that lost its disk has no bucket any more."""
         if self._store is None:
-            self._store = await PackageStore.open(self._connection)
+            self._store = await PackageStore.open(self._connection, self._replicas)
         try:
             return await question(self._store)
         except Unavailable:
@@ -66,7 +67,8 @@ async def run(settings: ControlSettings) -> None:
         stack.push_async_callback(resources.close)
         nats = await jetstream.connect(settings.nats_url, "funclet-control")
         stack.push_async_callback(nats.close)
-        control = Control(resources, LazyPackages(nats), Streams(nats), run_kopf, settings.watch_namespace)
+        packages = LazyPackages(nats, settings.stream_replicas)
+        control = Control(resources, packages, Streams(nats), run_kopf, settings.watch_namespace)
         health = HealthServer(settings.metrics_port, ready=lambda: control.ready)
         await health.start()
         stack.push_async_callback(health.stop)

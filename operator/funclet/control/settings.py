@@ -1,5 +1,7 @@
 """The settings of the role control."""
 
+from pydantic import Field
+
 from funclet.adapters.settings import RoleSettings
 
 
@@ -8,3 +10,5 @@ class ControlSettings(RoleSettings):
 
     nats_url: str
     """Where JetStream is, which holds the code packages. Required."""
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """NATS servers that hold each code package, where this role makes their bucket."""

@@ -29,6 +29,8 @@ class ScalerSettings(RoleSettings):
     """The address it listens on."""
     nats_url: str = "nats://127.0.0.1:4222"
     """Where the code packages are."""
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """NATS servers that hold each code package, where this role makes their bucket."""
     warm_pool_size: int = Field(default=2, ge=0, le=1000)
     """Generic instances for each namespace and runtime in use, at least; 0 starts each instance for its function."""
     warm_pool_maximum: int = Field(default=20, ge=0, le=1000)
