@@ -46,6 +46,7 @@ class GroupCommit:
         self._waiting: deque[_Entry] = deque()
         self._bytes = 0
         self._commits: set[asyncio.Task[None]] = set()
+        self._scheduled = False
         self._prefix = secrets.token_hex(8)
         self._numbers = itertools.count(1)
 
@@ -58,13 +59,17 @@ class GroupCommit:
             return stored
         self._waiting.append(_Entry(subject, payload, headers, stored))
         self._bytes += len(payload)
-        self._commit()
+        if not self._scheduled:  # what else this turn of the loop brings goes with it
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._commit)
         return stored
 
     async def close(self) -> None:
-        """Returns when what is under way has ended."""
-        while self._commits:
-            await asyncio.wait(self._commits)
+        """Returns when what was taken has ended, one way or the other."""
+        while self._scheduled or self._commits:
+            await asyncio.sleep(0)
+            if self._commits:
+                await asyncio.wait(self._commits)
 
     def _find_problem(self, size: int) -> Unavailable | None:
         if not self._client.is_connected:
@@ -78,6 +83,7 @@ class GroupCommit:
 
     def _commit(self) -> None:
         """Begin a batch when none is under way, or when one more is full."""
+        self._scheduled = False
         while self._waiting and len(self._commits) < BATCHES_IN_FLIGHT and self._may_begin():
             task = asyncio.create_task(self._store(self._take()))
             self._commits.add(task)
