@@ -19,6 +19,9 @@ from funclet.scaler.sizes import OnMisfit, Sizes
 
 NO_ROOM_SECONDS = 60.0
 """For how long a function gets instances of its own size after a node had no room to resize a generic one."""
+POOL_FIRST_SECONDS = 0.1
+"""What is missing is started once all that the pool had is specialised, or after so long: twenty pods that begin to
+start take the CPU that ten callers need for ten milliseconds each."""
 
 
 class Pusher(Protocol):
@@ -59,6 +62,7 @@ class Claims:
         self._clock = clock
         self._asked_at: dict[str, deque[float]] = {}
         self._no_room_until: dict[str, float] = {}
+        self._short_since: float | None = None
 
     def want(self, revision: Revision, count: int, not_created: NotCreated) -> None:
         """The function needs so many instances more than it has."""
@@ -95,8 +99,18 @@ class Claims:
         """Give away what the pools have, in turn, and start what is missing."""
         while pusher.has_room and (key := self._queue.take(self._fleet.register.has_generic)) is not None:
             self._claim(self._functions[key], pusher, on_misfit)
-        for pool in self._queue.pools:
-            self._start_missing(pool, not_created)
+        if self._may_start(pusher):
+            for pool in self._queue.pools:
+                self._start_missing(pool, not_created)
+
+    def _may_start(self, pusher: Pusher) -> bool:
+        """Whether somebody waits for what the pools do not have, and nobody is served any more from what they had."""
+        now = self._clock()
+        if not self._queue.pools:
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = now
+        return self._short_since is not None and (pusher.is_idle or now - self._short_since >= POOL_FIRST_SECONDS)
 
     def _claim(self, revision: Revision, pusher: Pusher, on_misfit: OnMisfit) -> None:
         pool = pool_of(revision)
