@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,31 @@ def test_context_and_environment_are_lambdas(agent: Agent) -> None:
     assert environment["AWS_LAMBDA_LOG_STREAM_NAME"] == seen["log_stream_name"]
     assert environment["_X_AMZN_TRACE_ID"] == "Root=1-2"
     assert not [name for name in environment if name.startswith("FUNCLET_")]
+
+
+def test_reserved_variables_are_lambdas_whatever_the_function_says(agent: Agent) -> None:
+    reserved = {
+        "_HANDLER": "index.lambda_handler",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+        "AWS_LAMBDA_FUNCTION_NAME": "hello",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/hello",
+        "LAMBDA_TASK_ROOT": str(agent.task_root),
+    }
+    defaults = {"TZ": ":UTC", "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR"}
+    agent.specialise(
+        "import os\ndef lambda_handler(event, context):\n    return dict(os.environ)\n",
+        environment=dict.fromkeys(reserved, "mine") | {"TZ": "Europe/Paris"},
+    )
+    seen = agent.invoke().json
+    assert {name: seen[name] for name in reserved} == reserved
+    assert {name: seen[name] for name in defaults} == defaults | {"TZ": "Europe/Paris"}
+    assert os.path.isdir(seen["LAMBDA_RUNTIME_DIR"])
+    assert "AWS_LAMBDA_LOG_LEVEL" not in seen
 
 
 def test_the_log_has_lambdas_lines_and_its_tail_is_in_the_answer(agent: Agent) -> None:
