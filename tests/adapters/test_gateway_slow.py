@@ -1,6 +1,7 @@
 """Callers that are slow or hold too much: each waits for its own bound, and nobody else waits with it."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 
@@ -8,7 +9,10 @@ import pytest
 import uvloop
 from tests.adapters.gateway_world import Recorder, World, make_revision, running, until
 
+from funclet.gateway.client import ClientProtocol
 from funclet.gateway.limits import Limits
+from funclet.gateway.reading import RequestReader
+from funclet.gateway.request import Request
 
 POST = b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nhost: x\r\n"
 MIB = 1024 * 1024
@@ -219,6 +223,30 @@ async def test_connections_beyond_the_bound_are_told_and_closed() -> None:
         await until(lambda: not world.gateway.clients)
         world.announce(await world.slot())
         assert (await world.invoke(1)).json() == 1
+
+
+async def test_a_connection_that_ended_leaves_nothing_behind(world: World) -> None:
+    """Not even for the garbage collector, which hardly runs in the gateway."""
+
+    def connections() -> int:
+        return sum(isinstance(thing, ClientProtocol | RequestReader | Request) for thing in gc.get_objects())
+
+    world.announce(await world.slot())
+    gc.collect()
+    gc.disable()
+    try:
+        before = connections()
+        for _ in range(10):
+            await world.raw(POST + b"connection: close\r\ncontent-length: 1\r\n\r\n1")
+            _, writer = await connect(world)
+            writer.write(POST + b"content-length: 100000\r\n\r\n" + b"1" * 99_999)
+            await until(lambda: len(world.gateway.clients) == 1)
+            writer.transport.abort()
+            await until(lambda: not world.gateway.clients)
+        await asyncio.sleep(0)
+        assert connections() == before
+    finally:
+        gc.enable()
 
 
 async def test_small_calls_go_on_beside_large_ones(world: World) -> None:
