@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
+from prometheus_client import REGISTRY
 from tests.adapters.gateway_world import make_revision
 from tests.adapters.lambda_server import LambdaServer, fail, succeed
 
@@ -19,6 +20,7 @@ from funclet.adapters.event_store import EventStore
 from funclet.adapters.event_streams import DEAD_LETTERS, EVENTS, StreamPolicy, find_result, make_streams
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.jetstream import connect
+from funclet.adapters.metrics import forget_events
 from funclet.adapters.nats_server import NatsServer
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.core.revision import Revision
@@ -256,6 +258,25 @@ async def test_a_dead_letter_target_gets_the_event_itself(house: House) -> None:
     assert (record.subject, letter.subject) == ("out.bad", "out.dead")
     assert letter.data == b'{"a": 1}'
     assert {"RequestID": REQUEST, "ErrorCode": "200", "ErrorMessage": "no luck"}.items() <= letter.headers.items()
+
+
+def sample(name: str, **labels: str) -> float:
+    """A counter of this process."""
+    return REGISTRY.get_sample_value(name, {"namespace": "default", "function": "hello", **labels}) or 0.0
+
+
+async def test_what_became_of_events_and_records_is_counted(house: House) -> None:
+    forget_events("default/hello")
+    house.apply(maximumRetryAttempts=1, destinationConfig={"onFailure": {"function": "next"}})
+    house.lambdas.handler = fail
+    await house.deliver()
+    await house.deliver(60)
+    outcomes = {name: sample("funclet_async_events_total", outcome=name) for name in ("retried", "RetriesExhausted")}
+    assert outcomes == {"retried": 1, "RetriesExhausted": 1}
+    record = {"destination": "onFailure", "outcome": "failed"}
+    assert sample("funclet_destination_records_total", **record) == 1
+    forget_events("default/hello")
+    assert sample("funclet_destination_records_total", **record) == 0
 
 
 async def test_an_event_of_a_function_that_is_gone_waits(house: House) -> None:
