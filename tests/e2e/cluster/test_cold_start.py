@@ -84,7 +84,7 @@ def test_sixteen_callers_get_sixteen_instances_in_one_step(world: ClusterWorld, 
 
 def test_slots_are_used_before_instances_are_made(world: ClusterWorld, deploy: Deployer) -> None:
     slots = 4
-    scaling = {"idleTimeoutSeconds": 1, "concurrencyPerInstance": slots}
+    scaling = {"idleTimeoutSeconds": 30, "concurrencyPerInstance": slots}
     function = deploy.function(WHO, timeout=60, scaling=scaling)
     wait_for_pool(world)
     with ThreadPoolExecutor(CALLERS) as callers:
