@@ -13,6 +13,7 @@
     runtime_slot    one slot whose runtime is a bootstrap, loaded when there is one; invocation: what it carries out
     execution       that slot's processes and the Runtime API: runtime_api, extensions (words and rules), runtime_doors
     relay           a runtime's streamed answer on its way to the caller
+    python_runtime  the bootstrap of Python functions with extensions
     places          the folders of code, layers and runtime
     sandbox         the processes; bootstrap: what is started, spawning: how
     http_server     HTTP connections on the agent's loop; http1: their parser

@@ -1,9 +1,10 @@
 """What is run for a runtime, and with which environment. It decides and starts nothing."""
 
 import os
+import sys
 from collections.abc import Mapping
 
-from funclet_agent.environment import function_environment
+from funclet_agent.environment import AGENT_DIRECTORY, function_environment
 from funclet_agent.places import Places
 from funclet_agent.specialisation import Specialisation
 
@@ -25,22 +26,41 @@ class BootstrapError(Exception):
     """There is nothing to run (Runtime.InvalidEntrypoint)."""
 
 
-def is_fast(spec: Specialisation) -> bool:
-    """Whether the agent runs this function itself: Python, in a process forked from it."""
-    return spec.runtime.startswith("python")
+PYTHON_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from funclet_agent.python_runtime import main; main(*sys.argv[2:])"
+)
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+
+
+def is_fast(spec: Specialisation, places: Places) -> bool:
+    """Whether the agent runs the function in a process forked from it: Python without extensions or wrapper."""
+    plain = spec.runtime.startswith("python") and WRAPPER not in spec.environment
+    return plain and not os.path.isdir(f"{places.opt}/extensions")
 
 
 def find_command(spec: Specialisation, places: Places) -> list[str]:
-    """The program and its arguments: the package's own bootstrap for provided.*, else the one of the image."""
+    """The program and its arguments: the package's own bootstrap for provided.*, else the one of the image.
+
+    A wrapper gets all of it as its arguments; provided.* know none.
+    """
     if spec.runtime.startswith("provided"):
-        candidates = [f"{places.task}/bootstrap", f"{places.opt}/bootstrap"]
-    else:
-        candidates = [f"{places.runtime}/bootstrap"]
+        return [_first_of(f"{places.task}/bootstrap", f"{places.opt}/bootstrap")]
+    wrapper = [spec.environment[WRAPPER]] if WRAPPER in spec.environment else []
+    if spec.runtime.startswith("python"):
+        return [*wrapper, *_python_command(places)]
+    return [*wrapper, _first_of(f"{places.runtime}/bootstrap")]
+
+
+def _python_command(places: Places) -> list[str]:
+    agent = os.path.dirname(AGENT_DIRECTORY)
+    return [sys.executable, "-I", "-u", "-c", PYTHON_START, agent, places.task, places.opt, places.runtime]
+
+
+def _first_of(*candidates: str) -> str:
     found = next((path for path in candidates if os.path.exists(path)), None)
     if found is None:
         raise BootstrapError(f"Couldn't find valid bootstrap(s): [{' '.join(candidates)}]")
-    wrapper = spec.environment.get("AWS_LAMBDA_EXEC_WRAPPER")
-    return [wrapper, found] if wrapper and not spec.runtime.startswith("provided") else [found]
+    return found
 
 
 def runtime_environment(

@@ -1,9 +1,7 @@
 """The `context` argument of a handler, as AWS documents it for Python."""
 
 import time
-from typing import Any
-
-from funclet_agent.specialisation import Specialisation
+from typing import Any, Protocol
 
 
 class CognitoIdentity:
@@ -65,10 +63,22 @@ class LambdaContext:
         return f"LambdaContext([{fields}])"
 
 
+class FunctionIdentity(Protocol):
+    """Which function it is; a specialisation says it, among other things."""
+
+    function_version: str
+    function_arn: str
+    memory_mib: int
+
+    @property
+    def name(self) -> str:
+        """Without its namespace."""
+
+
 class FunctionFacts:
     """What is the same for all invocations of an instance."""
 
-    def __init__(self, spec: Specialisation, log_stream_name: str) -> None:
+    def __init__(self, spec: FunctionIdentity, log_stream_name: str) -> None:
         self.function_name = spec.name
         self.function_version = spec.function_version
         self.invoked_function_arn = spec.function_arn

@@ -50,7 +50,8 @@ def enter(environment: dict[str, str], places: Places) -> None:
     """Make this process the function's: variables, time zone, working directory, module path."""
     os.environ.clear()
     os.environ.update(environment)
-    os.environ["PATH"] = f"{environment.get('PATH', os.defpath)}:{places.opt}/bin"
+    programs = environment.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(dict.fromkeys([*programs, f"{places.opt}/bin"]))
     time.tzset()
     os.chdir(places.task)
     own = os.path.dirname(AGENT_DIRECTORY)

@@ -55,7 +55,7 @@ class Instance:
         """Open the slots and start their processes; their ports. From here on there is no way back."""
         listeners = list(self._listeners(spec.concurrency))
         self.spec = spec
-        if is_fast(spec):
+        if is_fast(spec, self._settings.places):
             self._start_handlers(spec, listeners)
         else:
             self._start_runtimes(spec, listeners)

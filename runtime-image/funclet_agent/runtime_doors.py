@@ -10,8 +10,6 @@ from funclet_agent.marshalling import MAX_ANSWER_BYTES
 from funclet_agent.streaming import is_wanted
 from funclet_agent.tokens import TokenCheck
 
-MAX_ERROR_BYTES = 1024 * 1024
-
 
 class Invocations(Protocol):
     """Whoever takes the gateway's requests."""

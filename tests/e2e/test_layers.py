@@ -47,3 +47,32 @@ def test_a_hostile_layer_is_a_condition(world: World, deploy: Deployer) -> None:
     readiness = eventually(lambda: world.find_readiness("Function", "with-hostile-layer"))
     assert (readiness.ready, readiness.reason) == (False, "InvalidCode")
     assert "leads out of the archive" in readiness.message
+
+
+EXTENSION = """#!/usr/bin/env python3
+import http.client, json, os, tempfile
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+def call(method, path, body, headers):
+    api.request(method, "/2020-01-01/extension" + path, body, headers)
+    answer = api.getresponse()
+    return answer.read() and answer.headers
+with open(os.path.join(tempfile.gettempdir(), "told"), "w") as file:
+    file.write("by the extension")
+events = json.dumps({"events": ["INVOKE", "SHUTDOWN"]})
+known = call("POST", "/register", events, {"Lambda-Extension-Name": "teller"})["Lambda-Extension-Identifier"]
+while True:
+    call("GET", "/event/next", None, {"Lambda-Extension-Identifier": known})
+"""
+
+
+def test_a_layers_extension_runs_beside_the_function(world: World, deploy: Deployer) -> None:
+    source = """
+        import os, tempfile
+
+        def handler(event, context):
+            with open(os.path.join(tempfile.gettempdir(), "told")) as file:
+                return file.read()
+    """
+    function = deploy.function(source, layers=[{"files": {"extensions/teller": EXTENSION}}], timeout=10)
+    assert world.invoke(function).payload == "by the extension"
+    assert world.invoke(function).payload == "by the extension"

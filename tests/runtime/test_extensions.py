@@ -196,3 +196,49 @@ def test_an_internal_extension_and_the_rules_of_registering(agent: Agent) -> Non
         "INVOKE",
         "Extension.RegistrationClosed",
     ]
+
+
+PYTHON = """
+import os
+
+def lambda_handler(event, context):
+    print('doing', event)
+    if event == 'fail':
+        raise ValueError('bad value')
+    if event == 'pieces':
+        return (piece for piece in ('one ', 'two'))
+    return [event, context.aws_request_id, context.function_name, context.client_context.custom,
+            0 < context.get_remaining_time_in_millis() <= 3000, os.environ['_X_AMZN_TRACE_ID'],
+            context.memory_limit_in_mb]
+"""
+
+
+def test_a_python_function_has_extensions_too(agent: Agent) -> None:
+    install(agent, follower=FOLLOWER)
+    agent.specialise(PYTHON)
+    client = '{"custom":{"a":"b"}}'
+    seen = agent.invoke("x", lambda_runtime_trace_id="Root=1-2-3", lambda_runtime_client_context=client).json
+    assert seen == ["x", REQUEST_ID, "hello", {"a": "b"}, True, "Root=1-2-3", "128"]
+    failed = agent.invoke("fail")
+    assert failed.headers["x-amz-function-error"] == "Unhandled"
+    assert (failed.json["errorType"], failed.json["errorMessage"]) == ("ValueError", "bad value")
+    assert failed.json["stackTrace"][0].endswith("raise ValueError('bad value')\n")
+    assert agent.invoke("pieces").body == b"one two"
+    assert [event["eventType"] for event in said(agent, "follower got")][:2] == ["INVOKE", "INVOKE"]
+
+
+def test_a_python_function_with_extensions_that_cannot_start_says_why(agent: Agent) -> None:
+    install(agent, follower=FOLLOWER)
+    agent.specialise("import nowhere")
+    error = agent.invoke().json
+    assert (error["errorType"], error["errorMessage"]) == (
+        "Runtime.ImportModuleError",
+        "Unable to import module 'index': No module named 'nowhere'",
+    )
+
+
+def test_a_wrapper_script_starts_a_python_function(agent: Agent) -> None:
+    source = "import os\ndef lambda_handler(event, context): return os.environ['WRAPPED']"
+    files = {"index.py": source, "wrapper": '#!/bin/sh\nexport WRAPPED=yes\nexec "$@"\n'}
+    agent.specialise(files, environment={"AWS_LAMBDA_EXEC_WRAPPER": str(agent.task_root / "wrapper")})
+    assert agent.invoke().json == "yes"

@@ -85,10 +85,3 @@ def test_code_and_layers_share_one_limit() -> None:
     check_package("python3.13", "index.f", code, [])
     with pytest.raises(InvalidSpec, match="code and layers take 251 MiB unzipped; at most 250 MiB are allowed"):
         check_package("python3.13", "index.f", code, [layer])
-
-
-def test_python_has_no_extensions() -> None:
-    code, layer = inspect(pack({"index.py": b""})), inspect(pack({"extensions/agent": b"#!/bin/sh"}))
-    with pytest.raises(InvalidSpec, match="a layer brings extensions, which Python's runtimes do not start"):
-        check_package("python3.13", "index.f", code, [layer])
-    check_package("nodejs22.x", "index.f", inspect(pack({"index.mjs": b""})), [layer])

@@ -36,8 +36,6 @@ def check_package(runtime: str, handler: str, code: ArchiveFacts, layers: Sequen
         raise _invalid(
             f"code and layers take {unzipped // 2**20} MiB unzipped; at most {limit // 2**20} MiB are allowed"
         )
-    if family(runtime) == "python" and any(name.startswith("extensions/") for facts in layers for name in facts.names):
-        raise _invalid("a layer brings extensions, which Python's runtimes do not start: leave extensions/ out of it")
     CHECKS[family(runtime)](code, handler, bool(layers))
 
 
