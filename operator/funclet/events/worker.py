@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
@@ -55,7 +54,8 @@ class Worker:
         self._report = report
         self._ended = ended
         self._changed = asyncio.Event()
-        self._at_hand: deque[Message] = deque()
+        self._at_hand: dict[int, Message] = {}
+        """By sequence number, the oldest first."""
         self._running: dict[int, Message] = {}
         """By sequence number, each as it was delivered last: that delivery is the one to settle."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +90,7 @@ class Worker:
         await cancel([self._loop] if self._loop else [])
         if self._queue is not None:
             with contextlib.suppress(Unavailable):
-                await self._queue.retry([message.receipt for message in self._at_hand], 0)
+                await self._queue.retry([message.receipt for message in self._at_hand.values()], 0)
         self._at_hand.clear()
         if self._tasks:
             beating = asyncio.create_task(self._beat())
@@ -163,12 +163,12 @@ class Worker:
         self._begin()
 
     def _take(self, message: Message) -> None:
-        """What runs already does not run a second time beside it (its consumer was made anew)."""
+        """What runs or is at hand already does not run a second time beside it (its consumer was made anew, say)."""
         self._delayed.pop(message.sequence, None)
         if message.sequence in self._running:
             self._running[message.sequence] = message
         else:
-            self._at_hand.append(message)
+            self._at_hand[message.sequence] = message
 
     async def _look(self, queue: JetStreamQueue) -> None:
         """Reports what waits. What is there and nobody told of (a redelivery) is fetched next time."""
@@ -187,7 +187,7 @@ class Worker:
     def _begin(self) -> None:
         capacity = 0 if self._halted else self._capacity()
         while self._at_hand and len(self._running) < capacity:
-            message = self._at_hand.popleft()
+            message = self._at_hand.pop(next(iter(self._at_hand)))
             task = asyncio.create_task(self._settle(message), name=f"event of {self.key}")
             self._running[message.sequence] = message
             self._tasks.add(task)
@@ -233,7 +233,7 @@ class Worker:
         """Events at hand and running ones are not to be delivered again."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            held = [*self._at_hand, *self._running.values()]
+            held = [*self._at_hand.values(), *self._running.values()]
             if held and self._queue is not None:
                 with contextlib.suppress(Unavailable):  # the next beat is in time too
                     await self._queue.keep([message.receipt for message in held])
