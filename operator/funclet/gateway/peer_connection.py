@@ -62,6 +62,7 @@ class PeerConnection(asyncio.Protocol):
         self._sent = self._sent_before = 0
         """Bytes written on this connection; those before the request that is on it."""
         self._complete = self._framed = self._reusable = False
+        self._parser = httptools.HttpResponseParser(self)
 
     def send(self, relay: Relay, data: bytes) -> None:
         """Deliver a request; the owner hears of its end, once."""
@@ -69,7 +70,6 @@ class PeerConnection(asyncio.Protocol):
         self._data = data
         self._buffer = b""
         self._complete = self._framed = self._reusable = False
-        self._parser = httptools.HttpResponseParser(self)
         if self._transport is not None:
             self._write()
         else:
@@ -115,6 +115,7 @@ class PeerConnection(asyncio.Protocol):
                 self._end(relay, reusable=data == NOT_HOME)
                 self._owner.undelivered(relay)
                 return
+            self._framed = not relay.request.is_old or b"\r\ncontent-length:" in data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -131,11 +132,6 @@ class PeerConnection(asyncio.Protocol):
         relay.request.client.relay(relay.request, data, complete=complete, keep_alive=relay.keep_alive)
 
     # --- callbacks of the parser ---
-
-    def on_header(self, name: bytes, _: bytes) -> None:
-        """A header."""
-        if name.lower() in (b"content-length", b"transfer-encoding"):
-            self._framed = True
 
     def on_headers_complete(self) -> None:
         """The answer to a HEAD request ends here, whatever length it speaks of."""
