@@ -16,7 +16,9 @@ from tests.cluster.cache import appearing, cache_folder, file_parts, key_of, loc
 from tests.cluster.steps import run, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    Make = Callable[[Path, Path], None]
 
 CLIENTS_FOLDER = Path(__file__).resolve().parent / "clients"
 RUNTIMES_FOLDER = Path(__file__).resolve().parents[2] / "runtime-image"
@@ -29,39 +31,45 @@ class Language:
     name: str
     tools: tuple[tuple[str, ...], ...]
     """Each prints the version of what builds it."""
-    make: Callable[[Path, Path], None]
+    make: Make
     """Puts the package's files into the second folder, from the sources in the first."""
     runtime: str = "provided.al2023"
     handler: str = "index.handle"
 
 
-def build_function(language: Language) -> Path:
-    """The folder of a language's function (clients/NAME), built now if the cache has none of these sources."""
-    return _build(language, "function", CLIENTS_FOLDER / language.name, language.make)
+def build_function(language: Language, sources: Path | None = None) -> Path:
+    """The folder of a language's function (clients/NAME by default), built now if the cache has none of them."""
+    return build("function", language.name, sources or CLIENTS_FOLDER / language.name, language.make, language.tools)
 
 
 def build_runtime(language: Language) -> Path:
     """What the language's image has as /var/runtime. Go, Rust and the like have none: their packages bring it."""
-    return _build(language, "runtime", RUNTIMES_FOLDER / language.name, _run_build_script)
+    return build("runtime", language.name, RUNTIMES_FOLDER / language.name, _run_build_script, language.tools)
 
 
 def _run_build_script(sources: Path, target: Path) -> None:
     run([sources / "build", target])
 
 
-def _build(language: Language, kind: str, sources: Path, make: Callable[[Path, Path], None]) -> Path:
-    for tool in language.tools:
+def build(kind: str, name: str, sources: Path, make: Make, tools: Sequence[tuple[str, ...]]) -> Path:
+    """The folder that `make` fills from the sources, once for all checkouts; `kind` and `name` tell what it is."""
+    for tool in tools:
         if shutil.which(tool[0]) is None:
             raise FileNotFoundError(f"{tool[0]} is needed for the {kind} in {sources}")
-    files = [file for file in sources.rglob("*") if file.is_file()]
-    tools = [part for tool in language.tools for part in (*tool, run(list(tool)))]
-    target = cache_folder() / f"{kind}s" / key_of([make.__name__, *tools, *file_parts(sources, files)])
-    with locked(cache_folder() / f"{kind}-{language.name}.lock"):
+    files = [file for file in sources.rglob("*") if file.is_file() and not _is_product(file.relative_to(sources))]
+    versions = [part for tool in tools for part in (*tool, run(list(tool)))]
+    target = cache_folder() / f"{kind}s" / key_of([make.__name__, *versions, *file_parts(sources, files)])
+    with locked(cache_folder() / f"{kind}-{name}.lock"):
         if not target.exists():
-            with step(f"building the {kind} for {language.name}"), appearing(target) as draft:
+            with step(f"building the {kind} for {name}"), appearing(target) as draft:
                 draft.mkdir()
                 make(sources, draft)
     return target
+
+
+def _is_product(file: Path) -> bool:
+    """Whether somebody built it beside its sources by hand, as the examples tell."""
+    return file.parts[0] in ("dist", "target", "layer", "node_modules")
 
 
 def files_of(folder: Path) -> dict[str, str | bytes]:
@@ -82,9 +90,9 @@ def make_nodejs(sources: Path, package: Path) -> None:
 
 
 def make_java(sources: Path, package: Path) -> None:
-    """A class at the package's root; the interfaces are the runtime's."""
+    """Classes at the package's root; the interfaces are the runtime's."""
     runtime = build_runtime(JAVA)
-    run(["javac", "--release", "17", "-cp", f"{runtime}/lib/*", "-d", str(package), str(sources / "Handler.java")])
+    run(["javac", "--release", "17", "-cp", f"{runtime}/lib/*", "-d", package, *sources.glob("*.java")])
 
 
 def make_go(sources: Path, package: Path) -> None:
@@ -96,12 +104,12 @@ def make_go(sources: Path, package: Path) -> None:
 
 
 def make_rust(sources: Path, package: Path) -> None:
-    """A binary; what cargo leaves behind is of no further use."""
-    target = package / "target"
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    """A binary. What cargo made of the dependencies is kept: the next function with the same ones takes seconds."""
+    target = cache_folder() / "cargo"
+    fast = {"CARGO_PROFILE_DEV_DEBUG": "false", "CARGO_PROFILE_DEV_STRIP": "true"}
+    environment = {**os.environ, **fast, "CARGO_TARGET_DIR": str(target)}
     run(["cargo", "build", "--locked", "--quiet"], folder=sources, environment=environment)
-    shutil.move(target / "debug" / "bootstrap", package / "bootstrap")
-    shutil.rmtree(target)
+    shutil.copy(target / "debug" / "bootstrap", package / "bootstrap")
 
 
 NODE_TOOLS = (("node", "--version"), ("npm", "--version"), ("g++", "--version"), ("cmake", "--version"))
