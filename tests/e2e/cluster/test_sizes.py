@@ -25,7 +25,7 @@ def handler(event, context):
         "promised": int(context.memory_limit_in_mb),
         "environment": {name: value for name, value in os.environ.items() if name not in OF_THIS_CALL},
         "host": os.uname().nodename,
-        "user": os.getuid(),
+        "root": os.getuid() == 0,
         "files": sorted(os.listdir("/var/task")),
     }
 """
