@@ -69,9 +69,14 @@ CASES: list[tuple[str, Object, Object, str]] = [
         "must have at most 5 items",
     ),
     ("functions", {"layers": [{"configMap": REFERENCE}]}, {"layers": [{}]}, "a layer must have exactly one of"),
-    ("functions", {"layers": []}, {"layers": [{"directory": "./x"}]}, "a layer's directory is read by `funclet local`"),
-    ("functions", {}, {"layers": [{"url": "https://x.org/a.zip"}]}, "a layer's url and sha256 belong together"),
-    ("functions", {}, {"code": {"directory": "./src"}}, "code.directory is read by `funclet local` alone"),
+    (
+        "functions",
+        {"layers": []},
+        {"layers": [{"directory": "./x"}]},
+        "a layer: a directory is read by `funclet local` alone",
+    ),
+    ("functions", {}, {"layers": [{"url": "https://x.org/a.zip"}]}, "a layer: url and sha256 belong together"),
+    ("functions", {}, {"code": {"directory": "./src"}}, "code: a directory is read by `funclet local` alone"),
     (
         "functions",
         {"code": {"url": "https://x.org/a.zip", "sha256": DIGEST}},

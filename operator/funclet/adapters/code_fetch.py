@@ -71,7 +71,7 @@ class CodeFetcher:
     async def _from_directory(self, directory: str) -> bytes:
         if not self._directories:
             raise InvalidSpec(
-                "code.directory is read by `funclet local` alone; on a cluster use files, configMap or url",
+                "code: a directory is read by `funclet local` alone; on a cluster use files, configMap or url",
                 reason="InvalidCode",
             )
         return await asyncio.to_thread(lambda: pack(read_directory(Path(directory))))
