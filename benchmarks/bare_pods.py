@@ -44,7 +44,8 @@ def start_seconds(world: Cluster, template: dict[str, Any], count: int) -> list[
         if not complete.wait(WAIT_SECONDS):
             raise Unmeasured(f"{count - len(running)} of {count} bare pods did not run within {WAIT_SECONDS} s")
         reader.join()
-    world.api.delete(path, params={"labelSelector": LABEL, "gracePeriodSeconds": "0"}).raise_for_status()
+    # With a grace of 0 the objects would go at once, and the kubelet end the containers while the next figure is taken.
+    world.api.delete(path, params={"labelSelector": LABEL, "gracePeriodSeconds": "1"}).raise_for_status()
     world.wait(lambda: not world.list_pods(LABEL), "the bare pods to go", WAIT_SECONDS)
     return sorted(at - began for at in running.values())
 
