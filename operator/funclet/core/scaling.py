@@ -3,7 +3,9 @@
 | reading                               | decision                                                                    |
 |---------------------------------------|-----------------------------------------------------------------------------|
 | nothing waits                         | a slot for each invocation that runs                                        |
-| something waits, service time unknown | a slot for each                                                             |
+| callers wait, service time unknown    | a slot for each                                                             |
+| a backlog, service time unknown       | `FIRST_BATCHES`, or more if that is too little for batches of               |
+|                                       | `FIRST_GUESS_SECONDS`: the first that ends tells what the others take       |
 | something waits, service time known   | Little's law for what keeps arriving, and what ends the queue within the    |
 |                                       | time of one start (a new instance would not help sooner) and the backlog of |
 |                                       | event sources within `BACKLOG_TARGET_SECONDS`; never more than one each     |
@@ -23,6 +25,11 @@ from funclet.core.keep_alive import IdleHistory
 from funclet.core.revision import Revision
 
 BACKLOG_TARGET_SECONDS = 10.0
+FIRST_BATCHES = 5
+"""As Lambda begins: "Lambda starts by reading five batches" of a queue
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html). A backlog of thousands must not start a
+hundred instances that a moment later turn out to be too many: their start takes the CPU that the first ones need."""
+FIRST_GUESS_SECONDS = 0.1
 COLD_START_SECONDS = 0.1
 """What a cold start from the warm pool may take, without the function's init phase."""
 
@@ -119,8 +126,11 @@ def _wanted_slots(policy: Policy, demand: Demand) -> int:
     """
     backlog = demand.backlog or 0
     total = demand.in_flight + demand.queued + backlog
-    if demand.service_seconds is None or total == demand.in_flight:
+    if total == demand.in_flight:
         return total
+    if demand.service_seconds is None:
+        guess = max(FIRST_BATCHES, ceil((demand.in_flight + backlog) * FIRST_GUESS_SECONDS / BACKLOG_TARGET_SECONDS))
+        return max(demand.in_flight + demand.queued, min(total, guess))
     steady = demand.arrivals_per_second * demand.service_seconds
     start_seconds = policy.cold_start_seconds + (demand.init_seconds or 0.0)
     queue = demand.queued * demand.service_seconds / start_seconds
