@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from tests.runtime.agent_client import INVOKE_TOKEN, REQUEST_ID, Agent, handler_pid
 
-from benchmarks.awake import awake
 from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.processes import cpu_seconds, running
@@ -77,7 +76,7 @@ def measure_runtime_client() -> float:
     """The runtime client's process."""
     with running(sys.executable, "-m", "benchmarks.servers", "runtime_api", 1000) as api:
         assert api.stdout is not None
-        with runtime_interface_client(int(api.stdout.readline())) as child, awake():
+        with runtime_interface_client(int(api.stdout.readline())) as child:
             thousands_done(api, 2)
             before = child.cpu_seconds
             thousands_done(api, PEER_CALLS // 1000)

@@ -8,8 +8,6 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.awake import awake
-
 WARM_UP_CALLS = 2000
 REQUEST = (
     b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept-Encoding: identity\r\n"
@@ -155,12 +153,11 @@ def drive(port: int, calls: int, callers: int, request: bytes = REQUEST, host: s
 def cpu_us_per_call(
     cpu_seconds: Callable[[], float], port: int, calls: int, callers: int, request: bytes = REQUEST
 ) -> float:
-    """CPU microseconds a call of what `cpu_seconds` counts, warm, on cores that do not sleep."""
-    with awake():
-        drive(port, WARM_UP_CALLS, callers, request)
-        before = cpu_seconds()
-        drive(port, calls, callers, request)
-        return (cpu_seconds() - before) / (calls // callers * callers) * 1e6
+    """CPU microseconds a call of what `cpu_seconds` counts, warm."""
+    drive(port, WARM_UP_CALLS, callers, request)
+    before = cpu_seconds()
+    drive(port, calls, callers, request)
+    return (cpu_seconds() - before) / (calls // callers * callers) * 1e6
 
 
 def percentile(values: Sequence[float], share: float) -> float:
