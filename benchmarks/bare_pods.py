@@ -46,7 +46,7 @@ def start_seconds(world: Cluster, template: dict[str, Any], count: int) -> list[
         reader.join()
     # With a grace of 0 the objects would go at once, and the kubelet end the containers while the next figure is taken.
     world.api.delete(path, params={"labelSelector": LABEL, "gracePeriodSeconds": "1"}).raise_for_status()
-    world.wait(lambda: not world.list_pods(LABEL), "the bare pods to go", WAIT_SECONDS)
+    world.wait_gone(LABEL)
     return sorted(at - began for at in running.values())
 
 

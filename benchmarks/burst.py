@@ -31,7 +31,7 @@ def measure() -> list[Figure]:
             burst = functions[number * FUNCTIONS : (number + 1) * FUNCTIONS]
             waited = sorted(uvloop.run(call_each(world.host, world.port, [world.request(one) for one in burst])))
             rounds.append((waited, bare))
-            world.wait(lambda: not world.list_pods("funclet.dev/state=specialised"), "the instances to go", 90)
+            world.wait_gone("funclet.dev/function")
     waited, bare = min(rounds, key=lambda one: one[0][-1] / one[1][-1])
     last, missing = waited[-1], bare[-1]
     details = {"waited_s": waited, "bare_pods_s": bare}

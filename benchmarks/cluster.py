@@ -123,6 +123,11 @@ class Cluster(ClusterWorld):
 
         self.wait(is_complete, f"{size} generic instances", seconds)
 
+    def wait_gone(self, selector: str, seconds: float = 90) -> None:
+        """Returns when the last pod with these labels has ended: until then its end takes the kubelet's time."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        self.wait(lambda: not self._list(path, labelSelector=selector), f"pods with {selector} to go", seconds)
+
     def wait(self, condition: Callable[[], bool], what: str, seconds: float, every: float = 0.1) -> None:
         """Asks until it is so. Raises Unmeasured when that takes too long."""
         deadline = time.monotonic() + seconds
