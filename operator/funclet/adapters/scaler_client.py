@@ -15,7 +15,8 @@ REPORT_TIMEOUT_SECONDS = 5
 FEED_SILENCE_SECONDS = 15
 """The scaler sends PING every 5 s: three missed ones mean that the connection is dead."""
 FIRST_BACKOFF_SECONDS = 0.05
-LAST_BACKOFF_SECONDS = 2.0
+LAST_BACKOFF_SECONDS = 0.5
+"""Callers wait for what a scaler that has just started says."""
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 """A SNAPSHOT of 100,000 instances is about 30 MB in one line."""
 
@@ -75,7 +76,7 @@ class ScalerClient:
             raise Unavailable(f"the scaler's feed was lost: {error!r}", reason="ScalerUnavailable") from error
 
     async def follow(self, callback: Callable[[FeedMessage], None], on_lost: Callable[[], None] | None = None) -> None:
-        """Give every message of the feed to `callback`, for ever; reconnect with a backoff from 50 ms to 2 s."""
+        """Give every message of the feed to `callback`, for ever; reconnect with a backoff from 50 to 500 ms."""
         backoff_seconds = FIRST_BACKOFF_SECONDS
         while True:
             connected = False

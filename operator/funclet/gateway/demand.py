@@ -100,6 +100,7 @@ class DemandReporter:
         except Unavailable as error:
             self._changed |= pools
             self._stray += stray
+            self._due = now + CHANGE_GAP_SECONDS  # somebody may wait for a scaler that is starting
             self._note(reachable=False, detail=error.message)
             return
         self._note(reachable=True)
