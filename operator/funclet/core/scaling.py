@@ -26,10 +26,11 @@ from funclet.core.revision import Revision
 
 BACKLOG_TARGET_SECONDS = 10.0
 FIRST_BATCHES = 5
-"""As Lambda begins: "Lambda starts by reading five batches" of a queue
-(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html). A backlog of thousands must not start a
+"""As Lambda begins with a queue (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
+A backlog of thousands must not start a
 hundred instances that a moment later turn out to be too many: their start takes the CPU that the first ones need."""
 FIRST_GUESS_SECONDS = 0.1
+"""For one batch, while none has ended: a thousand batches begin with ten slots."""
 COLD_START_SECONDS = 0.1
 """What a cold start from the warm pool may take, without the function's init phase."""
 
