@@ -26,7 +26,7 @@ HINT = (
 Work = Callable[[DeadLetters], Awaitable[None]]
 
 
-@click.group()
+@click.group(short_help="Handle events that were given up.")
 @click.option(
     "--nats", "nats_url", envvar="FUNCLET_NATS_URL", default=NATS_URL, show_default=True, help="URL of Funclet's NATS."
 )

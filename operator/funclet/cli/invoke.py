@@ -11,7 +11,7 @@ from funclet.cli.result import ENDPOINT, function_url, show_result
 from funclet.core.cost import invocation_cost_usd
 
 
-@click.command()
+@click.command(short_help="Call a function.")
 @click.argument("name")
 @click.option(
     "--payload", default="{}", show_default=True, help="The event as JSON; @FILE reads a file, - reads stdin."

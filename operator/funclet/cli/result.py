@@ -13,7 +13,7 @@ POLL_SECONDS = 0.2
 FINAL = ("Succeeded", "Failed")
 
 
-@click.command()
+@click.command(short_help="Show an asynchronous call's outcome.")
 @click.argument("name")
 @click.argument("request_id")
 @click.option("--endpoint", envvar="FUNCLET_ENDPOINT", default=ENDPOINT, show_default=True, help="The gateway's URL.")

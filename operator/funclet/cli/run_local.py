@@ -9,7 +9,7 @@ import uvloop
 from funclet.errors import FuncletError
 
 
-@click.command()
+@click.command(short_help="Run functions on this machine.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--nats", "nats_url", default=None, help="URL of a NATS server with JetStream. Default: start one.")

@@ -65,7 +65,7 @@ class KeepAliveType(click.ParamType[KeepAliveChoice]):
         return KeepAliveChoice(str(value), name, seconds)
 
 
-@click.command()
+@click.command(short_help="Compare scaling policies on a trace.")
 @click.argument("trace", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--arrivals",

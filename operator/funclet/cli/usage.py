@@ -17,7 +17,7 @@ TIMES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M"])
 CONNECT_SECONDS = 5.0
 
 
-@click.command()
+@click.command(short_help="Sum up what functions used and cost.")
 @click.option("--nats", "nats_url", envvar="FUNCLET_NATS_URL", default="nats://127.0.0.1:4222", show_default=True,
               help="Where JetStream is; `funclet local` prints it.")  # fmt: skip
 @click.option("--namespace", "-n", default=None, help="Only the functions of this namespace.")
