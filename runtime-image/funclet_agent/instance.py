@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from funclet_agent import archive
+from funclet_agent import archive, landlock
 from funclet_agent.birth import adopts_orphans, end_strangers
 from funclet_agent.bootstrap import is_fast
 from funclet_agent.events import report
@@ -31,6 +31,8 @@ class Instance:
     def __init__(self, settings: Settings, loop: Loop) -> None:
         self._settings = settings
         self._loop = loop
+        self.protects_code = landlock.is_available()
+        """Whether a function cannot write where its code is."""
         self.spec: Specialisation | None = None
         self._handler_slots: list[Slot] = []
         self._runtime_slots: list[RuntimeSlot] = []
@@ -55,6 +57,9 @@ class Instance:
         """Open the slots and start their processes; their ports. From here on there is no way back."""
         listeners = list(self._listeners(spec.concurrency))
         self.spec = spec
+        if self.protects_code:
+            # All that is started from here on inherits it.
+            landlock.give_up_writing(self._settings.writable)
         if is_fast(spec, self._settings.places):
             self._start_handlers(spec, listeners)
         else:

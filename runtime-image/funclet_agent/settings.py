@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from funclet_agent.limits import Limits
 from funclet_agent.places import Places
 
+DEFAULT_WRITABLE = "/tmp:/dev:/proc"  # noqa: S108
+
 
 class Settings:
     """What the agent is told at its start; nothing of it reaches the function."""
@@ -23,6 +25,7 @@ class Settings:
             opt=os.path.abspath(environment.get("FUNCLET_OPT_ROOT", "/opt")),
             runtime=os.path.abspath(environment.get("FUNCLET_RUNTIME_ROOT", "/var/runtime")),
         )
+        self.writable = (environment.get("FUNCLET_WRITABLE") or DEFAULT_WRITABLE).split(":")
         self.limits = Limits(_number(environment, "FUNCLET_MAX_PROCESSES"), _number(environment, "FUNCLET_TMP_MIB"))
         self.counts_memory = environment.get("FUNCLET_COUNT_MEMORY") == "1"
         ready_fd = environment.get("FUNCLET_READY_FD")

@@ -27,6 +27,7 @@ class Supervisor:
         listener = listen(settings.bind, settings.agent_port)
         self.port = int(listener.getsockname()[1])
         self._control = ControlServer(listener, self._loop, self._instance, TokenCheck(settings.specialise_digest))
+        self.protects_code = self._instance.protects_code
         self._stop_asked = False
         self._kill_at: int | None = None
 
@@ -107,7 +108,12 @@ def main() -> int:
     if settings.ready_fd is not None:
         os.write(settings.ready_fd, b"%d\n" % supervisor.port)
         os.close(settings.ready_fd)
-    report("listening", instance=settings.instance_name, port=supervisor.port)
+    report(
+        "listening",
+        instance=settings.instance_name,
+        port=supervisor.port,
+        code="read-only" if supervisor.protects_code else "writable: this kernel has no Landlock for us",
+    )
     # What is here now stays: the collector need not touch it, so forked processes go on sharing its pages.
     gc.collect()
     gc.freeze()

@@ -15,6 +15,12 @@ from funclet.errors import FuncletError
 @click.option("--nats", "nats_url", default=None, help="URL of a NATS server with JetStream. Default: start one.")
 @click.option("--pool-size", default=1, show_default=True, help="Generic instances kept warm for each runtime.")
 @click.option(
+    "--writable",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="A folder in which functions may write, beside /tmp; may be given several times.",
+)
+@click.option(
     "--async-retry-seconds",
     type=(float, float),
     default=(60.0, 120.0),
@@ -26,6 +32,7 @@ def local(
     port: int,
     nats_url: str | None,
     pool_size: int,
+    writable: tuple[Path, ...],
     async_retry_seconds: tuple[float, float],
 ) -> None:
     """Run the Functions and Triggers of PATHS (YAML files or folders) on this machine, without a cluster.
@@ -39,6 +46,7 @@ def local(
         port=port,
         nats_url=nats_url,
         pool_size=pool_size,
+        writable=writable,
         async_retry_seconds=async_retry_seconds,
     )
     try:

@@ -6,6 +6,7 @@ The roles speak to each other over loopback exactly as they do in a cluster, so 
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 import tempfile
@@ -39,6 +40,8 @@ from funclet.scaler.role import Scaler
 from funclet.scaler.settings import ScalerSettings
 
 HOST = "127.0.0.1"
+INSTANCES_FOLDER = "/var/tmp"  # noqa: S108
+"""Where instances have their code: not below /tmp, where functions may write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class LocalSettings:
     nats_url: str | None = None
     """None: a server of our own, whose store is gone with it."""
     pool_size: int = 1
+    writable: tuple[Path, ...] = ()
+    """Folders of this machine in which functions may write, beside /tmp."""
     async_retry_seconds: tuple[float, float] = RETRY_SECONDS
     """When an event that failed is tried again, after its first attempt and its second."""
 
@@ -74,11 +79,18 @@ async def run(settings: LocalSettings) -> None:
         await stopped.wait()
 
 
+def _temporary_folder(house: contextlib.AsyncExitStack, place: str | None = None) -> Path:
+    """One that goes with the house; in the usual place where that one is not to be had."""
+    usable = place if place and os.access(place, os.W_OK) else None
+    made = tempfile.TemporaryDirectory(prefix="funclet-", dir=usable, ignore_cleanup_errors=True)
+    return Path(house.enter_context(made))
+
+
 async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) -> None:
     """Start every role, the ones that others need first; the stack stops them the other way round."""
     report = Report()
     token = secrets.token_hex(16)
-    folder = Path(house.enter_context(tempfile.TemporaryDirectory(prefix="funclet-", ignore_cleanup_errors=True)))
+    folder = _temporary_folder(house)
 
     nats_url = settings.nats_url or await _start_nats(house, folder / "jetstream")
     nats = await jetstream.connect(nats_url, "funclet-local")
@@ -93,9 +105,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     find_problem = machine_runtimes.find_problem
     reconciler = Reconciler(resources, packages, streams, directories=True, find_runtime_problem=find_problem)
 
-    instances = folder / "instances"
-    instances.mkdir()
-    backend = ProcessBackend(find_agent(), on_log=report.log_line, root=instances)
+    instances = _temporary_folder(house, INSTANCES_FOLDER)
+    backend = ProcessBackend(find_agent(), on_log=report.log_line, root=instances, writable=settings.writable)
     house.push_async_callback(backend.close)
     scaler = Scaler(
         ScalerSettings(

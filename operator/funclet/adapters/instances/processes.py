@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from asyncio.subprocess import STDOUT, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ START_TIMEOUT_SECONDS = 20.0
 PROBE_TIMEOUT_SECONDS = 10.0
 LAST_LINES_SECONDS = 1.0
 """For what is still in the log's pipe when the agent has ended."""
+WRITABLE = ("/tmp", "/dev", "/proc")  # noqa: S108
+"""Of this machine, by every function; as in a pod."""
 LINE_LIMIT_BYTES = 256 * 1024
 """Lambda cuts log lines there as well (CloudWatch Logs: 256 KB an event)."""
 
@@ -76,12 +78,22 @@ class _Running:
 
 
 class ProcessBackend:
-    """Starts `<interpreter> <agent>` once per instance."""
+    """Starts `<interpreter> <agent>` once per instance, in a folder of its own below `root`.
 
-    def __init__(self, agent: Path, on_log: OnLog = lambda name, line: None, root: Path | None = None) -> None:
+    A function may write into its instance's own folders for that, into /tmp, and into `writable`.
+    """
+
+    def __init__(
+        self,
+        agent: Path,
+        on_log: OnLog = lambda name, line: None,
+        root: Path | None = None,
+        writable: Iterable[Path] = (),
+    ) -> None:
         self._agent = agent
         self._on_log = on_log
         self._root = root
+        self._writable = [*WRITABLE, *map(str, writable)]
         self._running: dict[str, _Running] = {}
         self._closed = False
         self._events: asyncio.Queue[InstanceEvent] = asyncio.Queue()
@@ -163,7 +175,7 @@ class ProcessBackend:
             interpreter,
             "-I",
             str(self._agent),
-            env=_environment(request, folder, ready_fd),
+            env=_environment(request, folder, self._writable, ready_fd),
             cwd=folder / "task",
             stdin=asyncio.subprocess.DEVNULL,
             # A pipe of our own: with asyncio's, Process.wait() would also wait for whoever inherited it.
@@ -252,7 +264,7 @@ def _pending(request: InstanceRequest) -> Observed:
     )
 
 
-def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[str, str]:
+def _environment(request: InstanceRequest, folder: Path, writable: Sequence[str], ready_fd: int) -> dict[str, str]:
     """All that the agent sees: nothing of this process but the PATH and the language."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
     return {
@@ -268,6 +280,7 @@ def _environment(request: InstanceRequest, folder: Path, ready_fd: int) -> dict[
         "FUNCLET_READY_FD": str(ready_fd),
         "FUNCLET_TASK_ROOT": str(folder / "task"),
         "FUNCLET_OPT_ROOT": str(folder / "opt"),
+        "FUNCLET_WRITABLE": ":".join([*writable, str(folder / "tmp"), str(folder / "home")]),
         "FUNCLET_RUNTIME_ROOT": str(runtime_root(request.runtime)),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
