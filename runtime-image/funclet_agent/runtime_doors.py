@@ -7,7 +7,7 @@ from funclet_agent.connections import MAX_BODY_BYTES
 from funclet_agent.extensions import RefusedError
 from funclet_agent.http_server import Exchange
 from funclet_agent.marshalling import MAX_ANSWER_BYTES
-from funclet_agent.streaming import is_wanted
+from funclet_agent.streaming import is_stream
 from funclet_agent.tokens import TokenCheck
 
 
@@ -88,7 +88,7 @@ class ApiDoor:
         """Only what is inside the instance gets here. One byte more than is allowed tells the difference."""
         exchange.prove()
         exchange.body_limit = MAX_ANSWER_BYTES
-        if is_wanted(exchange.head.headers):
+        if is_stream(exchange.head.headers):
             route = runtime_api.find_route(exchange.head.method, exchange.head.target)
             if route is not None and route.kind == runtime_api.RESPONSE:
                 self._environment.runtime_stream(exchange, route.request_id)

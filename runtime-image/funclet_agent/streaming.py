@@ -34,6 +34,11 @@ def is_wanted(headers: dict[bytes, bytes]) -> bool:
     return headers.get(MODE) == b"streaming"
 
 
+def is_stream(headers: dict[bytes, bytes]) -> bool:
+    """Whether a runtime's answer is one: it says so, or, as aws-lambda-go, does not say how long its answer will be."""
+    return is_wanted(headers) or headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+
+
 def read_pieces(generator: Any, limit: int) -> Iterator[tuple[bytes, bytes]]:
     """What the handler yields as bytes, each time with the content type of the whole; empty pieces are left out.
 

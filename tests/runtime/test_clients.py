@@ -105,9 +105,40 @@ def streamed(agent: Agent, event: Any) -> tuple[bytes, dict[str, str]]:
     return pieces, connection.receive_trailers()
 
 
-def test_go_streams_its_answer(tmp_path: Path) -> None:
-    with start(builds.GO, tmp_path) as agent:
-        assert agent.invoke("stream").body == b"one two three"
+PRELUDES = {
+    "go": b"",
+    "rust": b'{"statusCode":200,"headers":{"content-type":"application/octet-stream"},"cookies":[]}' + bytes(8),
+}
+"""lambda_runtime puts status and headers before every stream."""
+
+
+@pytest.mark.parametrize("language", [builds.GO, builds.RUST], ids=lambda language: str(language.name))
+def test_a_stream_comes_as_it_is_made(language: builds.Language, tmp_path: Path) -> None:
+    gate, prelude = tmp_path / "gate", PRELUDES[language.name]
+    with start(language, tmp_path, handler="index.stream") as agent:
+        connection = agent.send({"gate": str(gate)}, lambda_runtime_function_response_mode="streaming")
+        assert connection.receive_head()["transfer-encoding"] == "chunked"
+        received = b""
+        while len(received) < len(prelude + b"one "):
+            received += connection.receive_chunk()
+        assert received == prelude + b"one "
+        gate.touch()
+        while piece := connection.receive_chunk():
+            received += piece
+        assert received == prelude + b"one two three"
+        assert "lambda-runtime-function-error-type" not in connection.receive_trailers()
+        assert agent.invoke({"gate": str(gate)}).body == prelude + b"one two three"
+
+
+def test_go_fails_in_the_middle_of_a_stream(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    with start(builds.GO, tmp_path, handler="index.stream") as agent:
+        pieces, trailers = streamed(agent, {"gate": str(gate), "end": "fail"})
+        assert pieces == b"one two "
+        assert trailers["lambda-runtime-function-error-type"] == "errorString"
+        broken = agent.invoke({"gate": str(gate), "end": "fail"})
+        assert {"errorType": "errorString", "errorMessage": "half way"}.items() <= broken.json.items()
 
 
 def test_nodejs_streams_its_answer_and_an_error_in_the_middle(tmp_path: Path) -> None:

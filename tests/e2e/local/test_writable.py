@@ -17,7 +17,7 @@ SOURCE = """
 
 
 def test_a_function_writes_where_the_command_line_says(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as outside:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as outside:
         allowed, other = Path(outside, "allowed"), Path(outside, "other")
         allowed.mkdir()
         other.mkdir()

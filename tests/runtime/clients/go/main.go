@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -35,8 +34,6 @@ func handle(ctx context.Context, event json.RawMessage) (any, error) {
 		os.Exit(3)
 	case `"sleep"`:
 		time.Sleep(time.Minute)
-	case `"stream"`:
-		return io.Reader(strings.NewReader("one two three")), nil
 	}
 	call, _ := lambdacontext.FromContext(ctx)
 	deadline, _ := ctx.Deadline()
@@ -53,6 +50,33 @@ func handle(ctx context.Context, event json.RawMessage) (any, error) {
 	}, nil
 }
 
+type streamed struct {
+	Gate string `json:"gate"`
+	End  string `json:"end"`
+}
+
+// stream gives its second piece once the gate is there.
+func stream(event streamed) (io.Reader, error) {
+	reader, writer := io.Pipe()
+	go func() {
+		io.WriteString(writer, "one ")
+		for _, err := os.Stat(event.Gate); err != nil; _, err = os.Stat(event.Gate) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		io.WriteString(writer, "two ")
+		if event.End == "fail" {
+			writer.CloseWithError(errors.New("half way"))
+			return
+		}
+		io.WriteString(writer, "three")
+		writer.Close()
+	}()
+	return reader, nil
+}
+
 func main() {
+	if os.Getenv("_HANDLER") == "index.stream" {
+		lambda.Start(stream)
+	}
 	lambda.Start(handle)
 }

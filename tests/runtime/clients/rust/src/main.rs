@@ -1,7 +1,10 @@
 //! The function of test_clients.py in Rust, on lambda_runtime.
 
+use lambda_runtime::streaming::{channel, Body, Response};
 use lambda_runtime::{run, service_fn, Context, Error, LambdaEvent};
 use serde_json::{json, Value};
+use std::env;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn remaining_ms(context: &Context) -> u64 {
@@ -30,7 +33,24 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     }))
 }
 
+/// Gives its second piece once the gate is there.
+async fn stream(event: LambdaEvent<Value>) -> Result<Response<Body>, Error> {
+    let gate = PathBuf::from(event.payload["gate"].as_str().ok_or("a gate is needed")?);
+    let (mut sender, body) = channel();
+    tokio::spawn(async move {
+        sender.send_data("one ".into()).await?;
+        while !gate.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sender.send_data("two three".into()).await
+    });
+    Ok(Response::from(body))
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    if env::var("_HANDLER").as_deref() == Ok("index.stream") {
+        return run(service_fn(stream)).await;
+    }
     run(service_fn(handle)).await
 }
