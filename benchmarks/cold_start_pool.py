@@ -30,7 +30,7 @@ def measure() -> list[Figure]:
     with cluster(pool=POOL) as world:
         with phases(world) as by_phase:
             waited_ms = first_calls_ms(world)
-        warm_ms = percentile(drive(world.port, 200, 1, world.request("f-00000"), world.host), 0.5) * 1000
+        warm_ms = percentile(drive(world.port, 200, 1, [world.request("f-00000")], world.host), 0.5) * 1000
     beside = Beside()
     beside.add("Flask functions-framework, a process alone", lambda: median_ms(framework_start))
     beside.add("AWS's awslambdaric, a process alone", lambda: median_ms(client_start))

@@ -1,5 +1,8 @@
 """CPU of an instance per warm invocation of a trivial handler: handler process and agent together, from /proc.
 
+One caller, whose next request follows each answer, on one core with the instance (one_core); each request has another
+request id and trace id, as from a gateway. What the instance prints goes into a pipe that somebody reads, as in a pod.
+
 Beside it, with the same request and handler: the usual Flask-based functions framework; AWS's own runtime client, with
 a Runtime API that always has the next invocation ready; and a minimal loop, which loads the JSON, calls the handler
 and sends the answer, with no check, log, deadline or context.
@@ -12,34 +15,43 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.runtime.agent_client import INVOKE_TOKEN, REQUEST_ID, Agent, handler_pid
+from tests.runtime.agent_client import INVOKE_TOKEN, Agent, handler_pid
 
 from benchmarks.figure import Beside, Budget, Figure, Peer
+from benchmarks.one_core import one_core
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.processes import cpu_seconds, running
 from benchmarks.report import beside_text, value_text
-from benchmarks.warm_path import REQUEST, cpu_us_per_call
-
-if TYPE_CHECKING:
-    import subprocess
+from benchmarks.warm_path import cpu_us_per_call
 
 CALLS = 20_000
 PEER_CALLS = 4000
 HANDLER = "def lambda_handler(event, context):\n    return {'statusCode': 200, 'body': 'Hello, ' + event['name']}\n"
 BODY = json.dumps({"name": "World"}).encode()
-INVOKE = (
-    f"POST /invoke HTTP/1.1\r\nx-funclet-token: {INVOKE_TOKEN}\r\nlambda-runtime-aws-request-id: {REQUEST_ID}\r\n"
-    "lambda-runtime-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0\r\n"
-    f"content-length: {len(BODY)}\r\n\r\n"
-).encode() + BODY
 
 
+def invocation(number: int) -> bytes:
+    """A request as the gateway writes it."""
+    return (
+        f"POST /invoke HTTP/1.1\r\nhost: funclet\r\nx-funclet-token: {INVOKE_TOKEN}\r\n"
+        f"content-type: application/json\r\n"
+        f"lambda-runtime-aws-request-id: {uuid.UUID(int=number)}\r\n"
+        f"lambda-runtime-trace-id: Root=1-5759e988-{number:024x};Parent={number:016x};Sampled=0;Lineage=0afeb12c:1\r\n"
+        f"content-length: {len(BODY)}\r\n\r\n"
+    ).encode() + BODY
+
+
+INVOCATIONS = [invocation(number) for number in range(1000)]
+
+
+@one_core()
 def measure(calls: int = CALLS) -> Figure:
     """The instance beside all of them."""
     beside = Beside()
@@ -54,22 +66,30 @@ def measure_instance(calls: int) -> float:
     """Agent and handler process."""
     with specialised_agent() as agent:
         pids = [agent.process.pid, handler_pid(agent)]
-        return cpu_us_per_call(lambda: sum(map(cpu_seconds, pids)), agent.slots[0], calls, 1, INVOKE)
+        return cpu_us_per_call(lambda: sum(map(cpu_seconds, pids)), agent.slots[0], calls, 1, INVOCATIONS)
 
 
 @contextlib.contextmanager
 def specialised_agent() -> Iterator[Agent]:
     """A real agent whose trivial handler is initialised."""
-    with tempfile.TemporaryDirectory() as folder, Agent(Path(folder)) as agent:
+    with tempfile.TemporaryDirectory() as folder, read_pipe() as pipe, Agent(Path(folder), output=pipe) as agent:
         agent.specialise(HANDLER)
         agent.invoke({"name": "World"})
         yield agent
 
 
+@contextlib.contextmanager
+def read_pipe() -> Iterator[int]:
+    """Where an instance prints to: a pipe that a container runtime reads."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as reader:
+        assert reader.stdin is not None
+        yield reader.stdin.fileno()
+
+
 def measure_framework() -> float:
     """gunicorn's processes."""
     with functions_framework() as child:
-        return cpu_us_per_call(lambda: child.cpu_seconds, child.port, PEER_CALLS, 1, REQUEST)
+        return cpu_us_per_call(lambda: child.cpu_seconds, child.port, PEER_CALLS, 1)
 
 
 def measure_runtime_client() -> float:
@@ -83,7 +103,7 @@ def measure_runtime_client() -> float:
             return (child.cpu_seconds - before) / PEER_CALLS * 1e6
 
 
-def thousands_done(api: "subprocess.Popen[str]", count: int) -> None:
+def thousands_done(api: subprocess.Popen[str], count: int) -> None:
     """Waits until the Runtime API has had so many thousand responses more."""
     assert api.stdout is not None
     for _ in range(count):
@@ -98,7 +118,7 @@ def measure_minimal(calls: int) -> float:
     if pid == 0:
         minimal_loop(listener)
     try:
-        return cpu_us_per_call(lambda: cpu_seconds(pid), listener.getsockname()[1], calls, 1, INVOKE)
+        return cpu_us_per_call(lambda: cpu_seconds(pid), listener.getsockname()[1], calls, 1, INVOCATIONS)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

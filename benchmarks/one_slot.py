@@ -50,6 +50,6 @@ async def calls_per_second(world: Cluster, request: bytes) -> float:
     """Of a closed loop."""
     counted, began = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < SECONDS:
-        counted += len(await call(world.port, CALLERS * 50, CALLERS, request, world.host))
+        counted += len(await call(world.port, CALLERS * 50, CALLERS, [request], world.host))
         await asyncio.sleep(0)
     return counted / elapsed

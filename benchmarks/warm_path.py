@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -52,9 +53,11 @@ class Incoming(asyncio.Protocol):
 class Caller(Incoming):
     """Sends the next request when the answer to the last one is there."""
 
-    def __init__(self, request: bytes, count: int, waited: list[float], done: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, requests: Sequence[bytes], count: int, waited: list[float], done: "asyncio.Future[None]"
+    ) -> None:
         super().__init__()
-        self._request = request
+        self._requests = itertools.cycle(requests)
         self._left = count
         self._waited = waited
         self._done = done
@@ -65,7 +68,7 @@ class Caller(Incoming):
 
     def _send(self) -> None:
         self._sent_at = time.perf_counter()
-        self.transport.write(self._request)
+        self.transport.write(next(self._requests))
 
     def received(self, message: bytes) -> None:
         self._waited.append(time.perf_counter() - self._sent_at)
@@ -97,7 +100,7 @@ class OnDemand(Caller):
     def __init__(self, request: bytes, done: "asyncio.Future[None]") -> None:
         self.waited: list[float] = []
         self.done = done
-        super().__init__(request, 1, self.waited, done)
+        super().__init__([request], 1, self.waited, done)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         Incoming.connection_made(self, transport)
@@ -107,13 +110,15 @@ class OnDemand(Caller):
         self._send()
 
 
-async def call(port: int, calls: int, callers: int, request: bytes = REQUEST, host: str = "127.0.0.1") -> list[float]:
-    """So many calls by so many callers, each one after the other; what each call waited, in seconds."""
+async def call(
+    port: int, calls: int, callers: int, requests: Sequence[bytes] = (REQUEST,), host: str = "127.0.0.1"
+) -> list[float]:
+    """So many calls by so many callers, each with these requests, one after the other; what each waited, in seconds."""
     loop = asyncio.get_running_loop()
     waited: list[float] = []
     done = [loop.create_future() for _ in range(callers)]
     for future in done:
-        make = functools.partial(Caller, request, calls // callers, waited, future)
+        make = functools.partial(Caller, requests, calls // callers, waited, future)
         await loop.create_connection(make, host, port)
     await asyncio.gather(*done)
     return waited
@@ -126,7 +131,7 @@ async def call_functions(port: int, names: Sequence[str], calls: int) -> list[fl
     done = [loop.create_future() for _ in names]
     for name, future in zip(names, done, strict=True):
         request = REQUEST.replace(b"/functions/hello/", f"/functions/{name}/".encode())
-        make = functools.partial(Caller, request, calls // len(names), waited, future)
+        make = functools.partial(Caller, [request], calls // len(names), waited, future)
         await loop.create_connection(make, "127.0.0.1", port)
     await asyncio.gather(*done)
     return waited
@@ -145,18 +150,20 @@ async def call_each(host: str, port: int, requests: Sequence[bytes]) -> list[flo
     return [caller.waited[0] for caller in callers]
 
 
-def drive(port: int, calls: int, callers: int, request: bytes = REQUEST, host: str = "127.0.0.1") -> list[float]:
+def drive(
+    port: int, calls: int, callers: int, requests: Sequence[bytes] = (REQUEST,), host: str = "127.0.0.1"
+) -> list[float]:
     """`call`, from a program without a loop."""
-    return uvloop.run(call(port, calls, callers, request, host))
+    return uvloop.run(call(port, calls, callers, requests, host))
 
 
 def cpu_us_per_call(
-    cpu_seconds: Callable[[], float], port: int, calls: int, callers: int, request: bytes = REQUEST
+    cpu_seconds: Callable[[], float], port: int, calls: int, callers: int, requests: Sequence[bytes] = (REQUEST,)
 ) -> float:
     """CPU microseconds a call of what `cpu_seconds` counts, warm."""
-    drive(port, WARM_UP_CALLS, callers, request)
+    drive(port, WARM_UP_CALLS, callers, requests)
     before = cpu_seconds()
-    drive(port, calls, callers, request)
+    drive(port, calls, callers, requests)
     return (cpu_seconds() - before) / (calls // callers * callers) * 1e6
 
 
