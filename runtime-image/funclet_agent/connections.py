@@ -5,9 +5,9 @@ client must make progress: only who knows the token gets that far.
 """
 
 import errno
+import re
 import select
 import socket
-from _operator import _compare_digest as compare_digest
 
 from funclet_agent.channel import CLOSED, CONNECTION, Channel
 from funclet_agent.state import IDLE, State
@@ -30,6 +30,10 @@ MAX_CONNECTIONS = 200
 """More than there are gateways. Beyond it the oldest connection that has shown no token goes, or else the new one."""
 CONSTANT_HEADERS = {b"host", b"x-funclet-token", b"content-type"}
 """What comes first in a gateway's request, and says nothing of the invocation."""
+REQUEST_ID_NAME = b"\r\nlambda-runtime-aws-request-id: "
+USUAL_REST = re.compile(rb"([!-~]{1,63})\r\nlambda-runtime-trace-id: ([ -~]*)\r\ncontent-length: (\d{1,7})\r\n\r\n")
+"""What follows that name in a gateway's request, if the caller wants nothing unusual."""
+NO_HEADERS: dict[bytes, bytes] = {}
 CLOSED_HERE = (errno.EBADF, errno.ENOTSOCK)
 """What sending on a connection says that the function, not the client, has closed."""
 CLOSE = b"connection: close\r\n"
@@ -40,15 +44,25 @@ class LostConnection(SystemExit):
 
 
 class Request:
-    """One request with the right token."""
+    """One request with the right token. `headers` has none if it was of the usual kind."""
 
-    __slots__ = ("body", "connection", "headers", "number")
+    __slots__ = ("body", "connection", "headers", "number", "request_id", "trace_id")
 
-    def __init__(self, number: int, connection: socket.socket, headers: dict[bytes, bytes], body: bytes) -> None:
+    def __init__(
+        self,
+        number: int,
+        connection: socket.socket,
+        request_id: bytes,
+        trace_id: bytes,
+        body: bytes,
+        headers: dict[bytes, bytes] = NO_HEADERS,
+    ) -> None:
         self.number = number
         self.connection = connection
-        self.headers = headers
+        self.request_id = request_id
+        self.trace_id = trace_id
         self.body = body
+        self.headers = headers
 
 
 class Connections:
@@ -70,7 +84,7 @@ class Connections:
         self._by_fd = {connection.fileno(): (number, connection) for number, connection in inherited.items()}
         self._partial: dict[int, bytes] = {}
         self._prefix = b""
-        """How the last request with the right token began, up to the first header that changes."""
+        """How a request with the right token began, up to the request id, which is the first that changes."""
         self._unproven = dict.fromkeys(self._by_fd)
         self.poll = select.poll()
         for descriptor in (listener.fileno(), channel.fileno(), *self._by_fd):
@@ -121,9 +135,28 @@ class Connections:
             return None
         if self._partial:
             data = self._partial.pop(descriptor, b"") + data
+        if descriptor not in self._unproven:
+            request = self._read_usual(number, connection, data)
+            if request is not None:
+                return request
+        return self._read_any(number, connection, data)
+
+    def _read_usual(self, number: int, connection: socket.socket, data: bytes) -> Request | None:
+        """One comparison and one match, if all of the request is there. How long the comparison takes tells where it
+        ended; so it is for those alone who have shown the token.
+        """
+        prefix = self._prefix
+        usual = USUAL_REST.match(data, len(prefix)) if prefix and data.startswith(prefix) else None
+        if usual is None:
+            return None
+        request_id, trace_id, length = usual.groups()
+        body = data[usual.end() :]
+        return Request(number, connection, request_id, trace_id, body) if int(length) == len(body) else None
+
+    def _read_any(self, number: int, connection: socket.socket, data: bytes) -> Request | None:
         end = data.find(HEAD_END)
         if end < 0 and len(data) <= MAX_HEAD_BYTES:
-            self._partial[descriptor] = data
+            self._partial[connection.fileno()] = data
             return None
         try:
             return self._request(number, connection, data, end)
@@ -134,14 +167,9 @@ class Connections:
     def _request(self, number: int, connection: socket.socket, data: bytes, end: int) -> Request | None:
         if end < 0:
             raise RequestError("the head is too long")
-        known = len(self._prefix)
-        if known and compare_digest(data[:known], self._prefix):
-            headers = parse_headers(data[known:end])
-        else:
-            first = self._check_head(connection, data[:end])
-            if first is None:
-                return None
-            headers = first
+        headers = self._check_head(connection, data[:end])
+        if headers is None:
+            return None
         self._unproven.pop(connection.fileno(), None)
         body = data[end + 4 :]
         length = body_length(headers, MAX_BODY_BYTES)
@@ -149,7 +177,9 @@ class Connections:
             body = self._read_rest(number, connection, body, length)
         if len(body) != length:
             raise RequestError("the body's length is not Content-Length")
-        return Request(number, connection, headers, body)
+        request_id = headers.get(b"lambda-runtime-aws-request-id", b"")
+        trace_id = headers.get(b"lambda-runtime-trace-id", b"")
+        return Request(number, connection, request_id, trace_id, body, headers)
 
     def _check_head(self, connection: socket.socket, head: bytes) -> dict[bytes, bytes] | None:
         """The headers of a request that may be served; others are refused."""
@@ -166,10 +196,10 @@ class Connections:
 
     def _learn_prefix(self, head: bytes) -> None:
         """A gateway's requests all begin the same: what is checked once is compared from then on."""
-        end = head.find(b"\r\nlambda-runtime-aws-request-id:") + 2
-        names = parse_headers(head[:end].partition(b"\r\n")[2].removesuffix(b"\r\n"))
-        if b"x-funclet-token" in names and names.keys() <= CONSTANT_HEADERS:
-            self._prefix = head[:end]
+        start, found, _ = head.partition(REQUEST_ID_NAME)
+        names = parse_headers(start.partition(b"\r\n")[2])
+        if found and b"x-funclet-token" in names and names.keys() <= CONSTANT_HEADERS:
+            self._prefix = start + found
 
     def _read_rest(self, number: int, connection: socket.socket, start: bytes, length: int) -> bytes:
         """The rest of a body that did not come with its head; what is cut off comes back too short."""

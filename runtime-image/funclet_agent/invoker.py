@@ -4,10 +4,9 @@ The order matters. The shared state says BUSY before the function runs and RESPO
 that whatever happens in between, the agent knows whether it may still answer.
 """
 
-import os
-import time
 from binascii import b2a_base64
 from resource import RUSAGE_SELF, getrusage
+from time import monotonic_ns
 from typing import Any
 
 from funclet_agent.channel import END, LOOK, STOP, Channel
@@ -21,6 +20,7 @@ from funclet_agent.logs import InvocationLog
 from funclet_agent.marshalling import MarshalError, read_event, write_answer
 from funclet_agent.state import IDLE, RESPONDING, STREAMING, SUCCEEDED, WRITING, State
 from funclet_agent.streaming import GENERATOR, collect, ending, is_wanted, send_pieces
+from funclet_agent.trace import TraceVariable
 from funclet_agent.wire import answer
 
 MEMORY_SAMPLE_US = 1000
@@ -43,6 +43,7 @@ class Invoker:
         state: State,
         log: InvocationLog,
         facts: FunctionFacts,
+        trace: TraceVariable,
         bill: InitBill | None,
     ) -> None:
         self.connections = connections
@@ -50,12 +51,12 @@ class Invoker:
         self.state = state
         self.log = log
         self.facts = facts
+        self.trace = trace
         self.bill = bill
         self.request_id = ""
         self._handler: Handler | None = None
         self._init_failure: Failure | None = None
         self._init_us = 0
-        self._trace_id = b""
         self._memory_mib = 0
         self._memory_sampled_ns = 0
         self._has_served = 0
@@ -98,22 +99,19 @@ class Invoker:
 
     def invoke(self, request: Request, name: str, timeout_ns: int) -> None:
         """One invocation."""
-        headers = request.headers
-        tail_wanted = headers.get(b"x-amz-log-type") == b"Tail"
-        request_id = headers.get(b"lambda-runtime-aws-request-id", b"")
-        self.request_id = request_id.decode("latin-1")
+        tail_wanted = request.headers.get(b"x-amz-log-type") == b"Tail"
+        self.request_id = request.request_id.decode("latin-1")
         self.log.begin(self.request_id, tail_wanted)
-        started = time.monotonic_ns()
+        started = monotonic_ns()
         deadline = started + timeout_ns
-        self.state.begin(request.number, started, deadline, request_id, tail_wanted)
+        self.state.begin(request.number, started, deadline, request.request_id, tail_wanted)
         if not self.state.watching:
             self.channel.send(LOOK)
         if self._handler is None and self._init_failure is None:
             self._use(initialise(name, self.state, self.log))
             self._init_us = 0  # it is a part of this invocation's duration
         body, extra = self._outcome(request, deadline)
-        duration_us = (time.monotonic_ns() - started) // 1000
-        self._respond(request, body, extra, duration_us)
+        self._respond(request, body, extra, started, monotonic_ns())
 
     def _outcome(self, request: Request, deadline_ns: int) -> tuple[bytes, bytes]:
         """The answer's body, and the header line of a failure."""
@@ -121,8 +119,8 @@ class Invoker:
             return self._failed(self._init_failure or {})
         try:
             event = read_event(request.body)
-            context = self._context(request.headers, deadline_ns)
-            result = self._handler(event, context)
+            self.trace.set(request.trace_id)
+            result = self._handler(event, self._context(request, deadline_ns))
             if type(result) is GENERATOR:
                 return self._stream(request, result), b""
             return write_answer(result), b""
@@ -152,17 +150,14 @@ class Invoker:
         self.log.write_failure(failure)
         return write_answer({**failure, "requestId": self.request_id}), FUNCTION_ERROR
 
-    def _context(self, headers: dict[bytes, bytes], deadline_ns: int) -> LambdaContext:
-        trace_id = headers.get(b"lambda-runtime-trace-id", b"")
-        if trace_id != self._trace_id:
-            self._trace_id = trace_id
-            os.environ["_X_AMZN_TRACE_ID"] = trace_id.decode("latin-1")
-        text = headers.get(b"lambda-runtime-client-context")
+    def _context(self, request: Request, deadline_ns: int) -> LambdaContext:
+        text = request.headers.get(b"lambda-runtime-client-context")
         return LambdaContext(self.facts, self.request_id, deadline_ns, _client_context(text) if text else None)
 
-    def _respond(self, request: Request, body: bytes, extra: bytes, duration_us: int) -> None:
+    def _respond(self, request: Request, body: bytes, extra: bytes, started_ns: int, ended_ns: int) -> None:
         """Answer, print the last lines, count. The lines come first only if they are part of the answer."""
-        memory_mib = self._max_memory_mib(duration_us)
+        duration_us = (ended_ns - started_ns) // 1000
+        memory_mib = self._max_memory_mib(duration_us, ended_ns)
         init_us = self._init_us and self._bill_init()
         report = Report(duration_us, init_us, memory_mib, "error" if extra else "")
         extra += b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n" % (duration_us, memory_mib)
@@ -195,9 +190,8 @@ class Invoker:
         init_us, self._init_us = self._init_us, 0
         return init_us if self.bill is None or self.bill.take() else 0
 
-    def _max_memory_mib(self, duration_us: int) -> int:
+    def _max_memory_mib(self, duration_us: int, now: int) -> int:
         """The peak of this process. Asking takes 2 µs, so quick invocations in a row ask ten times a second."""
-        now = time.monotonic_ns()
         if duration_us >= MEMORY_SAMPLE_US or now - self._memory_sampled_ns > MEMORY_SAMPLE_INTERVAL_NS:
             self._memory_sampled_ns = now
             self._memory_mib = getrusage(RUSAGE_SELF).ru_maxrss // 1024

@@ -19,6 +19,7 @@ from funclet_agent.settings import Settings
 from funclet_agent.specialisation import Specialisation
 from funclet_agent.state import State
 from funclet_agent.tokens import TokenCheck
+from funclet_agent.trace import TraceVariable
 
 
 class Plan:
@@ -61,6 +62,8 @@ class FunctionProcess:
         variables = environment.function_environment(os.environ, spec, plan.places.task, stream)
         environment.enter(variables, plan.places)
         self._facts = FunctionFacts(spec, stream)
+        self._trace = TraceVariable()
+        self._trace.export_before_starts()
         self.log = InvocationLog(state, plan.lines)
         self.log.redirect_output()
         logging_setup.install(spec.log_format, lambda: self.log.request_id)
@@ -72,7 +75,7 @@ class FunctionProcess:
         plan = self.plan
         self.log.attach(state)
         connections = Connections(sockets.listener, sockets.channel, state, plan.token, sockets.connections)
-        invoker = Invoker(connections, sockets.channel, state, self.log, self._facts, plan.bill)
+        invoker = Invoker(connections, sockets.channel, state, self.log, self._facts, self._trace, plan.bill)
         if init is not None:
             invoker.inherit(init)
         elif eager:

@@ -22,9 +22,12 @@ PENDING, RUNNING, SUCCEEDED, FAILED = range(4)
 TAIL_BYTES = 4096
 """Lambda's LogResult is the last 4 KB of the log."""
 
-_PHASE, _WATCHING, _STARTED, _INIT, _TAIL_WANTED, _HAS_SERVED = range(6)
+_WATCHING, _INIT, _HAS_SERVED = range(3)
 _INVOCATION = struct.Struct("<QQQ64p")
 _INVOCATION_AT = 8
+_BEGINNING = struct.Struct("<QQQ64pBBB")
+"""An invocation, `started_line`, `tail_wanted` and `phase`, in one step and in this order."""
+_STARTED, _TAIL_WANTED, _PHASE = range(96, 99)
 _NUMBER = struct.Struct("<Q")
 _INIT_US_AT, _TAIL_LENGTH_AT, _TAIL_AT = 112, 120, 128
 
@@ -104,12 +107,11 @@ class State:
 
     def begin(self, connection: int, started_ns: int, deadline_ns: int, request_id: bytes, tail_wanted: bool) -> None:
         """An invocation begins."""
-        _INVOCATION.pack_into(self._memory, _INVOCATION_AT, connection, started_ns, deadline_ns, request_id)
-        self._memory[_STARTED] = 0
-        self._memory[_TAIL_WANTED] = tail_wanted
         if tail_wanted:
             self.write_tail(b"")
-        self._memory[_PHASE] = BUSY
+        _BEGINNING.pack_into(
+            self._memory, _INVOCATION_AT, connection, started_ns, deadline_ns, request_id, 0, tail_wanted, BUSY
+        )
 
     @property
     def invocation(self) -> Invocation:

@@ -21,6 +21,7 @@ AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
 SPECIALISE_TOKEN = "specialise-token"
 INVOKE_TOKEN = "invoke-token"
 REQUEST_ID = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
+TRACE_ID = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0"
 
 
 @dataclass
@@ -50,8 +51,8 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        lines = [f"{method} {path} HTTP/1.1", f"content-length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+        lines.append(f"content-length: {len(body)}")
         self.send_raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
     def send_raw(self, data: bytes) -> None:
@@ -261,7 +262,11 @@ class Agent:
         if slot not in self._connections:
             self._connections[slot] = Connection(self.slots[slot])
         connection = self._connections[slot]
-        lines = {"x-funclet-token": INVOKE_TOKEN, "lambda-runtime-aws-request-id": REQUEST_ID}
+        lines = {
+            "x-funclet-token": INVOKE_TOKEN,
+            "lambda-runtime-aws-request-id": REQUEST_ID,
+            "lambda-runtime-trace-id": TRACE_ID,
+        }
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         connection.send("POST", "/invoke", json.dumps(event).encode() if body is None else body, lines)
         return connection
