@@ -123,9 +123,9 @@ class PeersWorld:
             await self.add()
         await self.agreed()
 
-    async def add(self) -> Beside:
+    async def add(self, **own: object) -> Beside:
         name = f"gateway-{len(self.gateways)}"
-        beside = await Beside(name, self.scaler, self.catalog, **self._settings).start()
+        beside = await Beside(name, self.scaler, self.catalog, **self._settings, **own).start()
         self.gateways.append(beside)
         return beside
 

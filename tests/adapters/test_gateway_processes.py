@@ -238,6 +238,21 @@ async def test_the_workers_of_a_machine_share_its_port(replicas: Replicas) -> No
     assert max(slot.most_running for slot in replicas.slots) == 1
 
 
+async def test_connections_go_to_the_worker_where_their_functions_are_at_home(replicas: Replicas) -> None:
+    gateway = await replicas.add(processes=2)
+    await until(lambda: len(replicas.scaler.gateways) == 2)
+
+    async def call(name: str) -> set[int]:
+        async with httpx.AsyncClient(base_url=gateway.http.base_url, timeout=15) as own:
+            path = f"/2015-03-31/functions/{name}/invocations"
+            return {(await own.post(path, content=b"{}")).status_code for _ in range(6)}
+
+    assert set().union(*await asyncio.gather(*map(call, NAMES))) == {200}
+    assert await gateway.count("funclet_invocations_total") == 6 * len(NAMES)
+    assert 0 < await gateway.count("funclet_connections_handed_over_total") <= len(NAMES)
+    assert max(slot.most_running for slot in replicas.slots) == 1
+
+
 async def test_a_worker_that_is_ended_fails_no_call_and_is_replaced(replicas: Replicas) -> None:
     gateway = await replicas.add(processes=2)
     await until(lambda: len(replicas.scaler.gateways) == 2)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Render = Callable[..., list[dict[str, Any]]]
 
 ROLES = ("control", "scaler", "gateway", "events")
-OF_THE_PROCESS = {"host", "reporter", "name", "listen_fd", "metrics_fd"}
+OF_THE_PROCESS = {"host", "reporter", "name", "listen_fd", "metrics_fd", "inbox_fd", "sibling_fds"}
 """Not settings of an installation: a pod listens on all its addresses, and names itself after its host name; a
 supervisor gives its workers names and sockets."""
 SECRETS = {"FUNCLET_INTERNAL_TOKEN": "t" * 48, "FUNCLET_INSTANCE_SECRET": "s" * 48}

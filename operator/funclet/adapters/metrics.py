@@ -68,6 +68,11 @@ DESTINATION_RECORDS = Counter(
 """destination: onSuccess, onFailure or deadLetter; outcome: delivered, failed (it is tried again) or dropped."""
 
 
+CONNECTIONS_HANDED_OVER = Counter(
+    "funclet_connections_handed_over", "Callers' connections that went to another gateway process of this machine."
+)
+
+
 _BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
 
 

@@ -27,7 +27,7 @@ class Homes:
         self.me = me
         self.epoch = 0
         self.others: dict[str, Peer] = {}
-        self._candidates: frozenset[str] = frozenset((me,))
+        self.candidates: frozenset[str] = frozenset((me,))
         """Who may be a home by the last list."""
         self._settled_candidates: frozenset[str] = frozenset()
         """Who could be one when all functions here were settled last."""
@@ -43,14 +43,14 @@ class Homes:
         if message.epoch <= self.epoch:
             return set()
         if self.epoch and not self._is_waiting(now):
-            self._settled_candidates = self._candidates
+            self._settled_candidates = self.candidates
         self.epoch = message.epoch
         before = self.others.keys()
         others = {peer.id: peer for peer in message.peers if peer.id != self.me}
         lost = before - others.keys()
         self.others = others
         staying = frozenset(peer.id for peer in message.peers if not peer.leaving)
-        self._candidates = staying or frozenset((self.me,))
+        self.candidates = staying or frozenset((self.me,))
         self._spoken = {name: epoch for name, epoch in self._spoken.items() if name in others}
         self._awaited = {name for name in others if self._spoken.get(name, 0) < message.epoch}
         self._awaited_until = now + SETTLE_SECONDS
@@ -67,7 +67,7 @@ class Homes:
         if home is None:
             if len(self._cache) >= CACHED_HOMES:
                 self._cache.clear()
-            home = find_home(key, self._candidates - self._gone_until.keys()) or self.me
+            home = find_home(key, self.candidates - self._gone_until.keys()) or self.me
             self._cache[key] = home
         return home
 
@@ -86,7 +86,7 @@ class Homes:
 
     def pass_over(self, name: str, now: float) -> None:
         """This gateway could not be reached."""
-        if name != self.me and name in self._candidates:
+        if name != self.me and name in self.candidates:
             self._gone_until[name] = now + GONE_SECONDS
             self._awaited.discard(name)
             self._cache.clear()

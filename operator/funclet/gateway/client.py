@@ -9,6 +9,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Protocol, cast
 
+from funclet.core.handover import NO_ROW, Row
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget
 from funclet.gateway.reading import Bounds, RequestReader
@@ -54,10 +55,13 @@ class ClientProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_current", "_deadline", "_limits", "_lingering", "_loop", "_owner", "_paused", "_queue", "_reader",
-        "_transport", "_unread", "source_ip",
+        "_transport", "_unread", "moves", "row", "source_ip",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner) -> None:
+    row: Row
+    """The calls in a row that are at home at one sibling (`core.handover`)."""
+
+    def __init__(self, owner: Owner, moves: int = 0) -> None:
         self._owner = owner
         self._limits = owner.limits
         self._loop = owner.loop
@@ -72,6 +76,9 @@ class ClientProtocol(asyncio.Protocol):
         self._deadline = 0.0
         """Of a connection on which no request is being read or answered."""
         self.source_ip = ""
+        self.moves = moves
+        """How often this connection was handed over from process to process; then it has had its first request."""
+        self.row = NO_ROW
 
     # --- the connection ---
 
@@ -79,7 +86,8 @@ class ClientProtocol(asyncio.Protocol):
         """A caller has connected."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         self.source_ip = (transport.get_extra_info("peername") or ("",))[0]
-        self._deadline = self._owner.now + self._limits.head_seconds
+        limits = self._limits
+        self._deadline = self._owner.now + (limits.idle_seconds if self.moves else limits.head_seconds)
         refusal = self._owner.enter(self)
         if refusal is not None:
             self._refuse(refusal)
@@ -218,6 +226,20 @@ class ClientProtocol(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether no answer is due."""
         return self._current is None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing of this connection is here: no request that has begun, and no byte of an answer."""
+        if self._current is not None or self._unread is not None or self._lingering or self._transport is None:
+            return False
+        return self._reader.is_between and not self._transport.get_write_buffer_size()
+
+    @property
+    def descriptor(self) -> int:
+        """Of the connection's socket."""
+        assert self._transport is not None
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
 
     def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
         """The current request is answered."""

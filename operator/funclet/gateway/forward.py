@@ -41,6 +41,9 @@ class Owner(Protocol):
     def come_back(self, request: Request) -> None:
         """The home is here now."""
 
+    def answered(self, request: Request, peer: Peer) -> None:
+        """The home has answered."""
+
     def pass_over(self, peer: Peer) -> None:
         """This gateway refuses connections."""
 
@@ -53,6 +56,7 @@ class Forwarder:
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
+        self.answered = owner.answered
         self._idle: dict[str, list[PeerConnection]] = {}
         self._busy: dict[str, set[PeerConnection]] = {}
 

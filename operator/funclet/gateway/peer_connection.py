@@ -8,12 +8,16 @@ import httptools
 from funclet.core.messages import Peer
 from funclet.gateway.delivery import acknowledged_bytes
 from funclet.gateway.relay import NOT_HOME, NOT_HOME_LINE, Relay
+from funclet.gateway.request import Request
 
 CONNECT_TIMEOUT_SECONDS = 0.5
 
 
 class Owner(Protocol):
     """What a connection tells."""
+
+    def answered(self, request: Request, peer: Peer) -> None:
+        """The whole answer has gone to the caller, and both connections can be kept."""
 
     def released(self, connection: "PeerConnection", *, reusable: bool) -> None:
         """A connection has nothing to do any more."""
@@ -130,6 +134,8 @@ class PeerConnection(asyncio.Protocol):
             self._end(relay, reusable=self._reusable)
             relay.request.relay = None
         relay.request.client.relay(relay.request, data, complete=complete, keep_alive=relay.keep_alive)
+        if complete and relay.keep_alive:
+            self._owner.answered(relay.request, self.peer)
 
     # --- callbacks of the parser ---
 

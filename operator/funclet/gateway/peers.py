@@ -6,11 +6,14 @@ import logging
 import secrets
 from typing import Protocol
 
+from funclet.core.handover import NO_ROW, is_due, lengthen
 from funclet.core.homes import SETTLE_SECONDS, Homes
 from funclet.core.messages import Introduction, Peer, PeerNote, Peers, SlotNames
 from funclet.core.slots import Slot, SlotName
+from funclet.gateway.client import ClientProtocol
 from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.forward import Forwarder
+from funclet.gateway.handover import Handover
 from funclet.gateway.notes import Notes
 from funclet.gateway.relay import PASSED_OVER, SOURCE, TOKEN, Relay, encode_request
 from funclet.gateway.request import Request
@@ -34,7 +37,9 @@ class Owner(Protocol):
 class Neighbourhood:
     """All that a gateway knows of, says to and hears from the others."""
 
-    def __init__(self, owner: Owner, dispatcher: Dispatcher, reporter: str, token: str) -> None:
+    def __init__(
+        self, owner: Owner, dispatcher: Dispatcher, reporter: str, token: str, handover: Handover | None
+    ) -> None:
         self.loop = owner.loop
         self.port = 0
         """Where the others reach this one."""
@@ -44,6 +49,7 @@ class Neighbourhood:
         self._token = token.encode()
         self._list: list[Peer] = []
         self._forwarder = Forwarder(self)
+        self._handover = handover
         self._notes = Notes(token)
         self._left = asyncio.Event()
         """No function has its home here any more."""
@@ -78,6 +84,7 @@ class Neighbourhood:
         if key is None:
             return True
         if self.homes.home(key, self.loop.time()) == self.homes.me:
+            request.client.row = NO_ROW
             return self.is_settled(key, request)
         self._forwarder.forward(request, key)
         return False
@@ -217,6 +224,20 @@ class Neighbourhood:
     def come_back(self, request: Request) -> None:
         """The home is here now."""
         request.client.place_again(request)
+
+    def answered(self, request: Request, peer: Peer) -> None:
+        """The home has answered. If it is a process of this machine, it may get the caller's connection."""
+        handover, client = self._handover, request.client
+        if handover is None or not handover.reaches(peer.reporter):
+            return
+        client.row = lengthen(client.row, peer.id)
+        if is_due(client.row, client.moves):
+            self.loop.call_soon(self._hand_connection, client, peer)  # when the answer is written
+
+    def _hand_connection(self, client: ClientProtocol, peer: Peer) -> None:
+        assert self._handover is not None
+        if peer.id in self.homes.candidates:
+            self._handover.give(client, peer.reporter)
 
     def pass_over(self, peer: Peer) -> None:
         """This gateway refuses connections."""

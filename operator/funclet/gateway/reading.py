@@ -65,6 +65,11 @@ class RequestReader:
         self.cut = False
         """Nothing after the requests that wait is looked at any more."""
 
+    @property
+    def is_between(self) -> bool:
+        """Whether all that has come are whole requests, and none of them waits."""
+        return not (self.receiving or self.queue or self.cut or self.fault is not None)
+
     def drop(self) -> None:
         """The caller has gone, nothing more will come: keep nothing, not even a cycle for the garbage collector."""
         self.queue.clear()

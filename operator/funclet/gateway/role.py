@@ -24,6 +24,7 @@ from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.door import Door
+from funclet.gateway.handover import Handover
 from funclet.gateway.http_stage import HttpStage, refusal
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.instances import InstanceBook
@@ -86,6 +87,7 @@ class Gateway:
         self._scaler = scaler
         self._neighbourhood: Neighbourhood | None = None
         self._door: Door | None = None
+        self._handover: Handover | None = None
         self._event_log = event_log
         self._intake = Intake(event_log)
         self._accounts: dict[str, str] = {}
@@ -119,6 +121,8 @@ class Gateway:
         if self._event_log is not None:
             self._event_log.start()
         self._server = await self._listen()
+        if self._handover is not None:
+            self._handover.start()
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _listen(self) -> asyncio.Server:
@@ -132,10 +136,13 @@ class Gateway:
         )
 
     async def _meet_others(self, port: int) -> None:
-        token = self._settings.internal_token
-        self._neighbourhood = Neighbourhood(self, self._dispatcher, self._scaler.reporter, token)
+        settings = self._settings
+        token, name = settings.internal_token, self._scaler.reporter
+        if settings.inbox_fd is not None:
+            self._handover = Handover(self, name, settings.inbox_fd, settings.sibling_fds)
+        self._neighbourhood = Neighbourhood(self, self._dispatcher, name, token, self._handover)
         self._door = Door(self, self._neighbourhood, token)
-        self._neighbourhood.port = await self._door.open(self._settings.host, port)
+        self._neighbourhood.port = await self._door.open(settings.host, port)
         self._scaler.introduce = self._neighbourhood.introduction
 
     def _follow_catalog(self) -> None:
@@ -180,6 +187,8 @@ class Gateway:
                 await task
         for client in list(self.clients):
             client.abort()
+        if self._handover is not None:
+            self._handover.close()
         self._book.close()
         if self._event_log is not None:
             await self._event_log.close()
@@ -191,6 +200,8 @@ class Gateway:
             await self._neighbourhood.handed_over()
         if self._server is not None:
             self._server.close()
+        if self._handover is not None:
+            await self._handover.stop()
         for client in list(self.clients):
             client.close_when_idle()
         if self.clients:
@@ -266,17 +277,26 @@ class Gateway:
             self._dispatcher.throttle(request.call, paused=paused)
 
     def enter(self, client: ClientProtocol) -> HttpAnswer | None:
-        """A new connection. Beyond the limit it is told so; far beyond, it is dropped."""
+        """A new connection. Beyond the limit it is told so, unless it was let in before; far beyond, it is dropped."""
         self.clients.add(client)
         limit = self._settings.client_limit
-        if len(self.clients) <= limit:
+        if len(self.clients) <= limit or client.moves:
             return None
         if len(self.clients) > limit + LINGERING_CLIENTS:
             client.abort()
         return error_answer(unavailable("Too many connections."), new_request_id())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many callers as there may be."""
+        return len(self.clients) >= self._settings.client_limit
+
+    def adopt(self, moves: int) -> ClientProtocol:
+        """A caller's connection that another process of this machine hands over, not for the first time perhaps."""
+        return ClientProtocol(self, moves)
+
     def leave(self, client: ClientProtocol) -> None:
-        """A caller's connection is closed."""
+        """A caller's connection is gone."""
         self.clients.discard(client)
         if self.stopping and not self.clients:
             self._deserted.set()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, Json
 
 from funclet.adapters.settings import RoleSettings
 
@@ -27,6 +27,10 @@ class GatewaySettings(RoleSettings):
     """An inherited listening socket instead of the port for probes and metrics. The supervisor sets it."""
     listen_fd: int | None = Field(default=None, ge=0)
     """A listening socket that this process has inherited, instead of the port. The supervisor of several sets it."""
+    inbox_fd: int | None = Field(default=None, ge=0)
+    """Inherited: here the other processes of this machine hand connections over. The supervisor sets it."""
+    sibling_fds: Json[dict[str, int]] = Field(default_factory=dict)
+    """Their inboxes: by their name an inherited socket, as JSON. The supervisor sets it."""
     processes: int = Field(default=1, ge=1, le=64)
     """Gateway processes on this machine, on the same port. With more than one, the first process only supervises."""
     peer_port: int | None = Field(default=None, ge=0, le=65535)

@@ -1,12 +1,14 @@
 """Several gateway processes on one machine, on one port, and the process that looks after them.
 
 The supervisor opens one listening socket for each worker (SO_REUSEPORT: the kernel spreads connections over them) and
-keeps it open: what a worker that has died had not accepted yet waits for the one that takes its place. It serves no
-callers. A worker that ends is started again; SIGTERM goes on to all of them, and if the supervisor dies, they stop too.
+one inbox for connections that its siblings hand over, and keeps both open: what a worker that has died had not taken
+yet waits for the one that takes its place. It serves no callers. A worker that ends is started again; SIGTERM goes on
+to all of them, and if the supervisor dies, they stop too.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -20,6 +22,7 @@ from funclet.adapters.health import HealthServer
 from funclet.adapters.metrics_merge import merge
 from funclet.adapters.parentage import be_terminated_with_parent
 from funclet.core.backoff import RECONNECTION
+from funclet.gateway.handover import open_inbox
 from funclet.gateway.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
@@ -51,13 +54,15 @@ class Worker:
         self.index = index
         self.callers = listen(settings.host, port)
         self.health = listen("127.0.0.1", 0)
+        self.entry, self.inbox = open_inbox()
         self.process: asyncio.subprocess.Process | None = None
-        name = settings.name or socket.gethostname()
+        self.name = f"{settings.name or socket.gethostname()}-{index}"
         self._environment = {
             "FUNCLET_PROCESSES": "1",
-            "FUNCLET_NAME": f"{name}-{index}",
+            "FUNCLET_NAME": self.name,
             "FUNCLET_LISTEN_FD": str(self.callers.fileno()),
             "FUNCLET_METRICS_FD": str(self.health.fileno()),
+            "FUNCLET_INBOX_FD": str(self.inbox.fileno()),
             "FUNCLET_PEER_PORT": str(settings.peer_port + index if settings.peer_port else 0),
         }
 
@@ -66,15 +71,24 @@ class Worker:
         """Where it tells of itself."""
         return f"http://127.0.0.1:{self.health.getsockname()[1]}"
 
-    async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-        """A new process on the same sockets."""
+    async def start(
+        self, command: Sequence[str], environment: Mapping[str, str], workers: Sequence["Worker"]
+    ) -> asyncio.subprocess.Process:
+        """A new process on the same sockets, beside these workers."""
+        siblings = {worker.name: worker.entry.fileno() for worker in workers if worker is not self}
+        own = (self.callers, self.health, self.inbox)
         self.process = await asyncio.create_subprocess_exec(
             *command,
-            env={**environment, **self._environment},
-            pass_fds=(self.callers.fileno(), self.health.fileno()),
+            env={**environment, **self._environment, "FUNCLET_SIBLING_FDS": json.dumps(siblings)},
+            pass_fds=(*(end.fileno() for end in own), *siblings.values()),
             preexec_fn=be_terminated_with_parent,
         )
         return self.process
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for end in (self.callers, self.health, self.entry, self.inbox):
+            end.close()
 
     def terminate(self) -> None:
         """Ask the process to end."""
@@ -117,7 +131,7 @@ class Supervisor:
         attempt = 0
         while not self._stopping:
             begun = loop.time()
-            process = await worker.start(self._command, os.environ)
+            process = await worker.start(self._command, os.environ, self._workers)
             log.info("worker started", extra={"worker": worker.index, "worker_pid": process.pid})
             status = await process.wait()
             if self._stopping:
@@ -140,8 +154,7 @@ class Supervisor:
             if worker.process is not None and worker.process.returncode is None:
                 worker.process.kill()
                 await worker.process.wait()
-            worker.callers.close()
-            worker.health.close()
+            worker.close()
         await self.health.stop()
         if self._session is not None:
             await self._session.close()
