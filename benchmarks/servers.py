@@ -3,6 +3,7 @@
     slots COUNT MS           instances' slots, whose answer takes so many milliseconds
     bare PORT…               the least that a proxy in Python does
     workers COUNT PORT…      a supervisor with so many gateways, and one function for each of these slots
+    replicas COUNT PORT…     the same with gateways on ports of their own
     gateway TOKEN NAME=PORT… Funclet's gateway, with functions of these names that have a slot at each port
     runtime_api EVERY        AWS's Runtime API, always with an invocation ready; tells of each EVERY-th response
 
@@ -13,15 +14,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 import uvloop
 
+from benchmarks.processes import answers, free_port
 from benchmarks.warm_path import Incoming
 
 if TYPE_CHECKING:
+    from tests.adapters.peers_world import FeedingScaler
+
     from funclet.core.messages import InstanceAddress
 
 ANSWER = (
@@ -160,10 +164,40 @@ async def serve_workers(processes: str, *slots: str) -> None:
     """A supervisor and its workers, with as many functions f0, f1, … as there are slots; the scaler's real feed."""
     from tests.adapters.gateway_process import PROGRAM
     from tests.adapters.gateway_world import until
-    from tests.adapters.peers_world import FeedingScaler
 
     from funclet.gateway.settings import GatewaySettings
     from funclet.gateway.supervisor import Supervisor
+
+    scaler = await start_scaler(slots)
+    settings = GatewaySettings(
+        internal_token="internal", scaler_url=scaler.url, port=0, metrics_port=0, processes=int(processes)
+    )
+    supervisor = Supervisor(settings, (sys.executable, PROGRAM))
+    await supervisor.start()
+    await until(lambda: len(scaler.gateways) == int(processes), 30)
+    print(supervisor.port, flush=True)
+    await asyncio.Event().wait()
+
+
+async def serve_replicas(count: str, *slots: str) -> None:
+    """Gateways as in pods of their own: they pass calls on to each other."""
+    from tests.adapters.gateway_process import PROGRAM
+    from tests.adapters.gateway_world import until
+
+    scaler = await start_scaler(slots)
+    ports = [free_port() for _ in range(int(count))]
+    for port in ports:
+        own = {"FUNCLET_PORT": str(port), "FUNCLET_METRICS_PORT": str(free_port()), "FUNCLET_NAME": f"gateway-{port}"}
+        environment = {**os.environ, **own, "FUNCLET_PEER_PORT": str(free_port())}
+        await asyncio.create_subprocess_exec(sys.executable, PROGRAM, env=environment)
+    await until(lambda: len(scaler.gateways) == len(ports) and all(map(answers, ports)), 30)
+    print(*ports, flush=True)
+    await asyncio.Event().wait()
+
+
+async def start_scaler(slots: Sequence[str]) -> "FeedingScaler":
+    """The scaler of the gateways that are started next, with a function f0, f1, … for each slot."""
+    from tests.adapters.peers_world import FeedingScaler
 
     scaler = await FeedingScaler().start()
     names = [f"f{number}" for number in range(len(slots))]
@@ -174,14 +208,7 @@ async def serve_workers(processes: str, *slots: str) -> None:
         "FUNCLET_INTERNAL_TOKEN": "internal",
         "FUNCLET_SCALER_URL": scaler.url,
     }
-    settings = GatewaySettings(
-        internal_token="internal", scaler_url=scaler.url, port=0, metrics_port=0, processes=int(processes)
-    )
-    supervisor = Supervisor(settings, (sys.executable, PROGRAM))
-    await supervisor.start()
-    await until(lambda: len(scaler.gateways) == int(processes), 30)
-    print(supervisor.port, flush=True)
-    await asyncio.Event().wait()
+    return scaler
 
 
 def instance_address(function: str, port: int, token: str) -> "InstanceAddress":
@@ -228,6 +255,7 @@ SERVERS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "bare": serve_bare,
     "gateway": serve_gateway,
     "workers": serve_workers,
+    "replicas": serve_replicas,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Callers of the warm path, as bytes on sockets: cheap, so that there is CPU left for what is measured."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import time
@@ -94,6 +95,31 @@ class Caller(Incoming):
         self.transport.close()
 
 
+class Steady(Incoming):
+    """Sends its requests in turn, each when the one before is answered, and counts the answers."""
+
+    def __init__(self, requests: Sequence[bytes], broken: "asyncio.Future[None]") -> None:
+        super().__init__()
+        self.answers = 0
+        self._requests = itertools.cycle(requests)
+        self._broken = broken
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.write(next(self._requests))
+
+    def received(self, message: bytes) -> None:
+        if message.startswith(b"HTTP/1.1 200"):
+            self.answers += 1
+            self.transport.write(next(self._requests))
+        elif not self._broken.done():
+            self._broken.set_exception(RuntimeError(f"answered {message[:300]!r}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._broken.done():
+            self._broken.set_exception(exc or ConnectionError("closed by the server"))
+
+
 class OnDemand(Caller):
     """Sends its one request when it is told to."""
 
@@ -124,17 +150,22 @@ async def call(
     return waited
 
 
-async def call_functions(port: int, names: Sequence[str], calls: int) -> list[float]:
-    """So many calls by one caller for each of these functions; what each call waited, in seconds."""
+async def call_steadily(callers: Sequence[tuple[int, Sequence[bytes]]], seconds: float) -> int:
+    """How many calls are answered in so many seconds: each caller sends its requests in turn to its port, for ever."""
     loop = asyncio.get_running_loop()
-    waited: list[float] = []
-    done = [loop.create_future() for _ in names]
-    for name, future in zip(names, done, strict=True):
-        request = REQUEST.replace(b"/functions/hello/", f"/functions/{name}/".encode())
-        make = functools.partial(Caller, [request], calls // len(names), waited, future)
-        await loop.create_connection(make, "127.0.0.1", port)
-    await asyncio.gather(*done)
-    return waited
+    broken: asyncio.Future[None] = loop.create_future()
+    connected = []
+    for port, requests in callers:
+        make = functools.partial(Steady, requests, broken)
+        connected.append((await loop.create_connection(make, "127.0.0.1", port))[1])
+    before = sum(caller.answers for caller in connected)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await broken
+    answers = sum(caller.answers for caller in connected) - before
+    for caller in connected:
+        caller.transport.abort()
+    return answers
 
 
 async def call_each(host: str, port: int, requests: Sequence[bytes]) -> list[float]:
