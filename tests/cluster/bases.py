@@ -11,16 +11,32 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import images, oci
 from tests.cluster.cache import file_parts, key_of
-from tests.cluster.steps import run
+from tests.cluster.steps import ClusterError, run
 
-SUITES = {"trixie": "python:3.13-slim", "bookworm": "python:3.11-slim"}  # the suite, and the image it stands for
+
+@dataclass(frozen=True)
+class Base:
+    """A Debian release and the image that it stands for; `python`: a version that this release lacks."""
+
+    suite: str
+    official: str
+    python: str = ""
+
+
+BASES = {
+    "trixie": Base("trixie", "python:3.13-slim"),
+    "bookworm": Base("bookworm", "python:3.11-slim-bookworm"),
+    "bookworm-python3.12": Base("bookworm", "python:3.12-slim-bookworm", "3.12"),
+}
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 BASE_RECIPE = "2"  # counts up when base_root makes something else of the same inputs
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+NOT_OF_PYTHON = ("test", "site-packages", "config-*", "__pycache__", "idlelib", "tkinter", "lib*.a")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # What documents, translates or caches, and what the build left in the tree.
 NOT_IN_BASE = (
@@ -30,21 +46,52 @@ NOT_IN_BASE = (
 )
 
 
-def base_image(tag: str, suite: str) -> None:
+def base_image(tag: str, name: str) -> None:
     """A Debian with Python, pip and this machine's certificates and pip settings: it stands for python:VERSION-slim."""
+    base = BASES[name]
+    python = machine_python(base.python) if base.python else None
     certificates = sorted(OWN_CERTIFICATES.glob("*.crt"))
     pip_conf = pip_settings(machine_pip_settings())
-    recipe = [BASE_RECIPE, suite, *BASE_PACKAGES, *NOT_IN_BASE, pip_conf, oci.full_name(tag)]
+    recipe = [BASE_RECIPE, base.suite, *BASE_PACKAGES, *NOT_IN_BASE, pip_conf, oci.full_name(tag)]
+    if python is not None:
+        recipe += [*NOT_OF_PYTHON, run([python / "bin" / "python3", "-VV"])]
     key = key_of([*recipe, *file_parts(OWN_CERTIFICATES, certificates)])
 
     def make(archive: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="base-", dir=archive.parent) as place:
             root, layer = Path(place, "root"), Path(place, "layer.tar")
-            base_root(root, suite, certificates, pip_conf)
+            base_root(root, base.suite, certificates, pip_conf)
+            if python is not None:
+                add_python(root, python, base.python)
             write_layer(layer, root)
             oci.write_archive(archive, oci.full_name(tag), layer, oci.Runtime(command=("python3",)))
 
-    images.keep(tag, key, make, f"building {tag} from Debian {suite} (half a minute)")
+    images.keep(tag, key, make, f"building {tag} from Debian {base.suite} (half a minute)")
+
+
+def machine_python(version: str) -> Path:
+    """The folder of this machine's own Python of a version that no Debian release has: pyenv's."""
+    try:
+        return Path(run(["pyenv", "prefix", version]).strip())
+    except (ClusterError, FileNotFoundError) as error:
+        raise ClusterError(
+            f"Python {version} is in no Debian release, and pyenv has none: pyenv install {version}"
+        ) from error
+
+
+def add_python(root: Path, python: Path, version: str) -> None:
+    """Puts it where python:VERSION-slim has it: /usr/local, before Debian's own on the PATH."""
+    leave_out = shutil.ignore_patterns(*NOT_OF_PYTHON)
+    place = root / "usr/local"
+    shutil.copytree(python / f"lib/python{version}", place / f"lib/python{version}", symlinks=True, ignore=leave_out)
+    for library in python.glob("lib/libpython*.so*"):
+        shutil.copy(library, place / "lib", follow_symlinks=False)
+    shutil.copy(python / f"bin/python{version}", place / "bin")
+    for name in ("python3", "python"):
+        (place / "bin" / name).unlink(missing_ok=True)
+        (place / "bin" / name).symlink_to(f"python{version}")
+    run(["chroot", root, "ldconfig"])
+    run(["chroot", root, "python3", "-m", "ensurepip"])
 
 
 def machine_pip_settings() -> dict[str, str]:

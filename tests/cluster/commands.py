@@ -94,12 +94,12 @@ def load(tags: list[str]) -> None:
                 images.load(tag)
 
 
-def base_image(tag: str, suite: str) -> None:
+def base_image(tag: str, name: str) -> None:
     if kind.is_chosen():
-        kind.base_image(tag, bases.SUITES[suite])
+        kind.base_image(tag, bases.BASES[name].official)
         return
     doctor.require(doctor.IMAGE_NEEDS)
-    bases.base_image(tag, suite)
+    bases.base_image(tag, name)
 
 
 def build_image(tag: str, file: Path, context: Path, arguments: list[str]) -> None:
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="say what is missing on this machine, and how to install it")
     base = commands.add_parser("base-image", help="make the base image that stands for python:VERSION-slim")
     base.add_argument("tag", metavar="TAG")
-    base.add_argument("--suite", choices=sorted(bases.SUITES), default="trixie", help="the Debian release (trixie)")
+    base.add_argument("--base", choices=sorted(bases.BASES), default="trixie", help="what it is made of (trixie)")
     image = commands.add_parser("build-image", help="build a Dockerfile, unless the cache has the same content built")
     image.add_argument("tag", metavar="TAG")
     image.add_argument("--file", type=Path, required=True, metavar="DOCKERFILE")
@@ -141,7 +141,7 @@ def dispatch(chosen: argparse.Namespace) -> int:
         case "doctor":
             return run_doctor()
         case "base-image":
-            base_image(chosen.tag, chosen.suite)
+            base_image(chosen.tag, chosen.base)
         case "build-image":
             build_image(chosen.tag, chosen.file, chosen.context, chosen.arguments)
         case "load":

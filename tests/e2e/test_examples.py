@@ -21,8 +21,6 @@ from tests.e2e.worlds import World, eventually
 pytestmark = pytest.mark.timeout(900)
 """The first run on a machine builds some of them."""
 
-NOT_INSTALLED = {"cluster": ["java"], "local": []}
-"""Runtimes that scripts/cluster-install leaves out."""
 ROW = re.compile(r"\| \[(?P<name>[\w-]+)\]\(.*\).* \| .* \| `(?P<command>.+)` \| `(?P<answer>.+)` \|")
 
 
@@ -91,9 +89,7 @@ def test_every_example_has_its_line() -> None:
     assert sorted(row.name for row in ROWS) == sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.name not in NOT_INSTALLED[WORLD]], ids=lambda row: str(row.name)
-)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.name))
 def test_the_printed_line_gets_the_printed_answer(row: Row, world: World, example: Example) -> None:
     example(row.name)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
