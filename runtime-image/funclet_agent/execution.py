@@ -9,7 +9,7 @@ import binascii
 import json
 import os
 import socket
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from funclet_agent import bootstrap, extensions, runtime_api
 from funclet_agent.environment import log_stream_name
@@ -25,6 +25,9 @@ from funclet_agent.runtime_doors import ApiDoor
 from funclet_agent.sandbox import Sandbox
 from funclet_agent.spawning import SpawnError
 from funclet_agent.streaming import MAX_STREAM_BYTES, is_wanted
+
+if TYPE_CHECKING:
+    from funclet_agent.neighbour import Neighbour
 
 HOST = "127.0.0.1"
 
@@ -55,7 +58,9 @@ class Owner(Protocol):
 class ExecutionEnvironment:
     """Started anew for each runtime process."""
 
-    def __init__(self, owner: Owner, plan: Plan, loop: Loop, listener: socket.socket) -> None:
+    def __init__(
+        self, owner: Owner, plan: Plan, loop: Loop, listener: socket.socket, neighbour: "Neighbour | None" = None
+    ) -> None:
         self._owner = owner
         self._spec = plan.spec
         places = self._places = plan.places
@@ -63,7 +68,7 @@ class ExecutionEnvironment:
         api = f"{HOST}:{self._server.port}"
         stream = log_stream_name(plan.spec.function_version)
         self._variables = bootstrap.runtime_environment(os.environ, plan.spec, places, stream, api)
-        self._sandbox = Sandbox(loop, plan.limits, owner.on_output)
+        self._sandbox = neighbour or Sandbox(loop, plan.limits, owner.on_output)
         self._extensions = Extensions(extensions.find_programs(f"{places.opt}/extensions"))
         self._next: Exchange | None = None
         self._out: Invocation | None = None
@@ -94,7 +99,11 @@ class ExecutionEnvironment:
         self._sandbox.drain_output()
 
     def start(self) -> None:
-        """The extensions first; the runtime when all of them have registered."""
+        """The extensions first; the runtime when all of them have registered. A neighbour runs already."""
+        if not isinstance(self._sandbox, Sandbox):
+            # Nobody here is told how it ends: "without providing a reason" is what there is to say.
+            self._sandbox.follow(lambda pid: self.child_ended(pid, 0))
+            return
         folder = f"{self._places.opt}/extensions"
         variables = bootstrap.extension_environment(self._variables)
         try:
@@ -107,6 +116,7 @@ class ExecutionEnvironment:
             self._start_runtime()
 
     def _start_runtime(self) -> None:
+        assert isinstance(self._sandbox, Sandbox)
         try:
             command = bootstrap.find_command(self._spec, self._places)
         except bootstrap.BootstrapError as error:

@@ -70,6 +70,7 @@ class Exchange:
         if self.answered:
             return
         self.answered = True
+        close = close or self._connection.is_last
         headers += CLOSE if close else b""
         data = ending(headers, body) if self.streaming else answer(status, body, headers)
         self._connection.send_answer(data, close=close)
@@ -123,6 +124,16 @@ class Connection:
         if exchange is not None and not exchange.answered:
             exchange.answered = True
             self._server.handler.lost(exchange)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way, and no answer."""
+        return self._exchange is None and not self._unsent
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing may follow the next answer."""
+        return self._server.retired
 
     @property
     def unsent_bytes(self) -> int:
@@ -248,15 +259,14 @@ class HttpServer:
 
     def __init__(self, listener: socket.socket, loop: Loop, handler: Handler) -> None:
         self.listener = listener
+        self.port = int(listener.getsockname()[1])
+        """Where it listens."""
         self.loop = loop
         self.handler = handler
         self.connections: dict[Connection, None] = {}
+        self.retired = False
+        """Each answer is the last on its connection."""
         loop.watch(listener.fileno(), self._accept)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self.listener.getsockname()[1])
 
     def _accept(self) -> None:
         try:
@@ -276,6 +286,19 @@ class HttpServer:
         if oldest is not None:
             oldest.close()
         return oldest is not None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a client has not taken its whole answer yet."""
+        return any(connection.unsent_bytes for connection in self.connections)
+
+    def retire(self) -> None:
+        """Take no new connection, drop those that are idle, and the others after their answers."""
+        self.retired = True
+        self.loop.forget(self.listener.fileno())
+        self.listener.close()
+        for connection in [connection for connection in self.connections if connection.is_idle]:
+            connection.close()
 
     def close(self) -> None:
         """Close all connections and the listener."""

@@ -16,23 +16,26 @@ from funclet_agent.loop import Loop
 from funclet_agent.process import Plan
 from funclet_agent.settings import Settings
 from funclet_agent.slot import Slot
-from funclet_agent.specialisation import Specialisation, SpecialisationError, split_body
+from funclet_agent.specialisation import IMAGE_RUNTIME, Specialisation, SpecialisationError, split_body
 from funclet_agent.state import FAILED, RUNNING, SUCCEEDED
 from funclet_agent.template import Template
 from funclet_agent.tokens import TokenCheck
 
 if TYPE_CHECKING:
+    from funclet_agent.neighbour import Neighbour
     from funclet_agent.runtime_slot import Child, RuntimeSlot
 
 
 class Instance:
     """The function's code and slots, once there are any."""
 
-    def __init__(self, settings: Settings, loop: Loop) -> None:
+    def __init__(self, settings: Settings, loop: Loop, neighbour: "Neighbour | None" = None) -> None:
         self._settings = settings
         self._loop = loop
         self.protects_code = landlock.is_available()
         """Whether a function cannot write where its code is."""
+        self._neighbour = neighbour
+        """The runtime that this instance does not start itself."""
         self.spec: Specialisation | None = None
         self._handler_slots: list[Slot] = []
         self._runtime_slots: list[RuntimeSlot] = []
@@ -43,6 +46,8 @@ class Instance:
     def unpack(self, body: memoryview) -> Specialisation:
         """Check a specialise request's body and put its code in place; raises SpecialisationError, ArchiveError."""
         spec, archives = split_body(body)
+        if spec.runtime == IMAGE_RUNTIME:
+            return spec  # all that it needs is in its image
         places = self._settings.places
         roots = [places.opt] * len(spec.layer_bytes) + [places.task]
         try:
@@ -57,10 +62,12 @@ class Instance:
         """Open the slots and start their processes; their ports. From here on there is no way back."""
         listeners = list(self._listeners(spec.concurrency))
         self.spec = spec
-        if self.protects_code:
-            # All that is started from here on inherits it.
+        if self.protects_code and spec.runtime != IMAGE_RUNTIME:
+            # All that is started from here on inherits it. An image's container has its own protection.
             landlock.give_up_writing(self._settings.writable)
-        if is_fast(spec, self._settings.places):
+        if self._neighbour is not None:
+            self._start_beside(self._neighbour, spec, listeners[0])
+        elif is_fast(spec, self._settings.places):
             self._start_handlers(spec, listeners)
         else:
             self._start_runtimes(spec, listeners)
@@ -92,6 +99,19 @@ class Instance:
         self._runtime_slots = [RuntimeSlot(listener, plan, self._loop) for listener in listeners]
         for slot in self._runtime_slots:
             slot.start(eager=True)
+
+    def _start_beside(self, neighbour: "Neighbour", spec: Specialisation, listener: socket.socket) -> None:
+        from funclet_agent.neighbour_slot import NeighbourSlot
+
+        plan = Plan(spec, self._settings, TokenCheck(self._settings.invoke_digest), lines_for(spec), None)
+        slot = NeighbourSlot(listener, plan, self._loop, neighbour)
+        self._runtime_slots = [slot]
+        slot.start(eager=True)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this instance cannot serve any more."""
+        return any(slot.is_over for slot in self._runtime_slots)
 
     @property
     def slots(self) -> "list[Slot | RuntimeSlot]":

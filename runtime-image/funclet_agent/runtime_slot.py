@@ -75,6 +75,11 @@ class RuntimeSlot:
         return self._gateway.port
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it: never, where another environment can be started."""
+        return False
+
+    @property
     def pid(self) -> int:
         """One of its processes; 0 when there is none."""
         return next(iter(self._environment.pids), 0) if self._phase != DOWN else 0
@@ -95,9 +100,11 @@ class RuntimeSlot:
             self.state.begin_init(self.wake_at)
         if self._invocation is not None:
             self._recorder.begin(self._invocation)
-        listener = listen(HOST, 0)
-        self._environment = ExecutionEnvironment(self, self._plan, self._loop, listener)
+        self._environment = self._make_environment()
         self._environment.start()
+
+    def _make_environment(self) -> ExecutionEnvironment:
+        return ExecutionEnvironment(self, self._plan, self._loop, listen(HOST, 0))
 
     def submit(self, exchange: Exchange) -> None:
         """An invocation has come."""

@@ -27,6 +27,8 @@ class Settings:
         )
         self.writable = (environment.get("FUNCLET_WRITABLE") or DEFAULT_WRITABLE).split(":")
         self.limits = Limits(_number(environment, "FUNCLET_MAX_PROCESSES"), _number(environment, "FUNCLET_TMP_MIB"))
+        self.runtime_api_port = _number(environment, "FUNCLET_RUNTIME_API_PORT")
+        """Where a runtime in another container is awaited; None where runtimes are started."""
         self.counts_memory = environment.get("FUNCLET_COUNT_MEMORY") == "1"
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None

@@ -25,6 +25,8 @@ LEVELS = {
 }
 """May be absent; with log_format JSON alone they have an effect."""
 MAX_SLOTS = 1000
+IMAGE_RUNTIME = "image"
+"""Code and runtime are in a container image."""
 
 
 class SpecialisationError(AgentError):

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from funclet_agent.control import ControlServer
 from funclet_agent.events import report
@@ -13,6 +14,9 @@ from funclet_agent.listening import listen
 from funclet_agent.loop import Loop
 from funclet_agent.settings import Settings
 from funclet_agent.tokens import TokenCheck
+
+if TYPE_CHECKING:
+    from funclet_agent.neighbour import Neighbour
 
 STOP_GRACE_NS = 5_000_000_000
 """From SIGTERM on, invocations in flight have so long to end. The scaler drains an instance before it deletes it."""
@@ -23,7 +27,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._loop = Loop()
-        self._instance = Instance(settings, self._loop)
+        self._instance = Instance(settings, self._loop, _find_neighbour(settings, self._loop))
         listener = listen(settings.bind, settings.agent_port)
         self.port = int(listener.getsockname()[1])
         self._control = ControlServer(listener, self._loop, self._instance, TokenCheck(settings.specialise_digest))
@@ -72,6 +76,8 @@ class Supervisor:
                 self._instance.end_strangers()
 
     def _finished(self) -> bool:
+        if self._instance.is_over:
+            return True
         return self._kill_at is not None and not any(process.pid for process in self._instance.processes)
 
     def _wake_at(self) -> int | None:
@@ -90,6 +96,16 @@ class Supervisor:
         if self._kill_at is not None and self._kill_at <= now:
             for process in self._instance.processes:
                 process.kill()
+
+
+def _find_neighbour(settings: Settings, loop: Loop) -> "Neighbour | None":
+    """The runtime that this agent does not start, once it runs: whoever reaches the agent's port can use it."""
+    if settings.runtime_api_port is None:
+        return None
+    # Imported late: most agents never need it.
+    from funclet_agent.neighbour import meet_neighbour
+
+    return meet_neighbour(loop, settings.runtime_api_port)
 
 
 def _find_ended_child() -> int:

@@ -45,7 +45,9 @@ class ShortOfRoom(ProcessBackend):
             return
         self._postponed.append(request)
         self._news.put_nowait(
-            Observed(request.namespace, request.name, Phase.PENDING, labels=request.labels, unschedulable=WORD)
+            Observed(
+                request.namespace, request.name, Phase.PENDING, labels=request.labels, obstacle=("Unschedulable", WORD)
+            )
         )
 
     async def make_room(self) -> None:

@@ -16,7 +16,7 @@ KINDS = {"functions": "Function", "triggers": "Trigger"}
 
 REFERENCE = {"name": "s", "key": "k"}
 DIGEST = "a" * 64
-ONE_CODE = "code must have exactly one of inline, files, configMap or url"
+ONE_CODE = "code must have exactly one of inline, files, configMap, url or imageUri"
 ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
 OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
 ONE_SOURCE = "spec must have exactly one of http, jetstream"
@@ -46,6 +46,15 @@ def on_success(**destination: str) -> Object:
     return {"eventInvokeConfig": {"destinationConfig": {"onSuccess": destination}}}
 
 
+CONFIG = {"entryPoint": ["/run"], "command": ["app.handler"], "workingDirectory": "/srv"}
+PULL = {"imagePullSecrets": [{"name": "registry"}]}
+
+
+def image(**changes: Any) -> Object:
+    """A Function that is packaged as an image."""
+    return {"packageType": "Image", "runtime": None, "handler": None, "code": {"imageUri": "shop/prices:1"}, **changes}
+
+
 CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"runtime": "python3.11"}, {"runtime": "ruby3.3"}, 'Unsupported value: "ruby3.3"'),
     ("functions", {"handler": "a.b"}, {"handler": "nodots"}, "handler must be module.function"),
@@ -59,7 +68,47 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"runtime": "provided.al2023", "handler": "x"}, {"runtime": "provided"}, "Unsupported value"),
     ("functions", {"handler": "a.b"}, {"handler": "a." + "b" * 127}, "may not be more than 128"),
     ("functions", {}, {"code": None}, "spec.code: Required value"),
-    ("functions", {}, {"runtime": None}, "spec.runtime: Required value"),
+    ("functions", {}, {"runtime": None}, "runtime and handler must be given, or packageType Image"),
+    ("functions", {}, {"handler": None}, "runtime and handler must be given, or packageType Image"),
+    ("functions", image(), image(runtime="python3.13"), "takes neither runtime nor handler"),
+    ("functions", image(), image(handler="index.handler"), "takes neither runtime nor handler"),
+    ("functions", image(), image(code={"inline": "x"}), "packageType Image and code.imageUri belong together"),
+    ("functions", {}, {"code": {"imageUri": "shop/prices:1"}}, "packageType Image and code.imageUri belong together"),
+    ("functions", image(), {**image(), "packageType": "Oci"}, 'Unsupported value: "Oci"'),
+    ("functions", image(), image(code={"imageUri": "shop/prices: 1"}), "spec.code.imageUri in body should match"),
+    ("functions", image(layers=[]), image(layers=[{"files": {"a": "x"}}]), "packageType Image takes no layers"),
+    ("functions", image(imageConfig=CONFIG), {"imageConfig": CONFIG}, "imageConfig needs packageType Image"),
+    (
+        "functions",
+        image(imageConfig={"command": ["x"] * 1500}),
+        image(imageConfig={"command": ["x"] * 1501}),
+        "must have at most 1500 items",
+    ),
+    (
+        "functions",
+        image(imageConfig={"entryPoint": ["x"] * 1500}),
+        image(imageConfig={"entryPoint": ["x"] * 1501}),
+        "must have at most 1500 items",
+    ),
+    (
+        "functions",
+        image(imageConfig={"workingDirectory": "/" * 1000}),
+        image(imageConfig={"workingDirectory": "/" * 1001}),
+        "may not be more than 1000",
+    ),
+    (
+        "functions",
+        image(scaling={"concurrencyPerInstance": 1}),
+        image(scaling={"concurrencyPerInstance": 2}),
+        "packageType Image serves one invocation at a time",
+    ),
+    ("functions", image(pod=PULL), {"pod": PULL}, "pod.imagePullSecrets and pod.imagePullPolicy need packageType"),
+    (
+        "functions",
+        image(pod={"imagePullPolicy": "Never"}),
+        image(pod={"imagePullPolicy": "Sometimes"}),
+        'Unsupported value: "Sometimes"',
+    ),
     ("functions", {"code": {"files": {"index.py": "x"}}}, {"code": {}}, ONE_CODE),
     ("functions", {"code": {"configMap": REFERENCE}}, {"code": {"inline": "", "files": {"a.py": ""}}}, ONE_CODE),
     (

@@ -153,6 +153,7 @@ class Agent:
     """A running agent; a context manager, which ends it.
 
     `adopts`: it gets orphans, as in a pod and in local mode. `user`: its user id. `output`: a descriptor, not its log.
+    `prefix`: what starts the interpreter.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class Agent:
         user: int | None = None,
         output: int | None = None,
         interpreter: str = sys.executable,
+        prefix: Sequence[str] = (),
         **environment: str,
     ) -> None:
         self.task_root = folder / "task"
@@ -185,7 +187,7 @@ class Agent:
             "FUNCLET_READY_FD": str(writing),
             **environment,
         }
-        command = [interpreter, "-I", str(AGENT)]
+        command = [*prefix, interpreter, "-I", str(AGENT)]
         self.process = subprocess.Popen(
             command,
             env=variables,

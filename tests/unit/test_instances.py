@@ -70,7 +70,7 @@ def test_a_pool_can_give_what_listens() -> None:
 
 def test_what_is_stuck_for_a_while_is_told_of() -> None:
     waits, waits_longer, fine = _instance("a"), _instance("b"), _instance("c")
-    waits.stuck, waits_longer.stuck = Stuck("no memory", since=3.0), Stuck("no CPU", since=1.0)
+    waits.stuck, waits_longer.stuck = Stuck("Unschedulable", "no memory", 3.0), Stuck("Unschedulable", "no CPU", 1.0)
     assert find_stuck([waits, waits_longer, fine], now=1.0 + STUCK_SECONDS) == waits_longer.stuck
     assert find_stuck([waits, waits_longer, fine], now=STUCK_SECONDS) is None
     assert find_stuck([fine], now=100.0) is None

@@ -12,8 +12,8 @@ from funclet.core.pods import (
     build_pod,
     build_resize,
     cpu_millicores,
+    find_obstacle,
     find_resize_refusal,
-    find_unschedulable,
     granted_memory_mib,
     memory_mib_of,
 )
@@ -107,12 +107,18 @@ def test_an_installation_may_request_less_cpu_than_lambdas_share() -> None:
 
 @pytest.mark.parametrize(("text", "memory_mib"), [("256Mi", 256), ("1Gi", 1024), ("1000", 0), ("", 0)])
 def test_memory_is_read_back(text: str, memory_mib: int) -> None:
-    pod = {"spec": {"containers": [{"resources": {"limits": {"memory": text}}}]}}
+    pod = {"spec": {"containers": [{"name": "function", "resources": {"limits": {"memory": text}}}]}}
     assert memory_mib_of(pod) == memory_mib
 
 
 def _pod(**condition: str) -> dict[str, object]:
     return {"status": {"conditions": [{"type": "Ready", "status": "True"}, condition]}}
+
+
+def _waiting(**waiting: str) -> dict[str, object]:
+    agent = {"name": "agent", "image": "agent:1", "state": {"running": {}}}
+    function = {"name": "function", "image": "shop/prices:2", "state": {"waiting": waiting}}
+    return {"status": {"phase": "Pending", "containerStatuses": [agent, function]}}
 
 
 @pytest.mark.parametrize(
@@ -131,20 +137,30 @@ def test_a_resize_that_is_not_carried_out_has_a_reason(pod: dict[str, object], r
 
 
 @pytest.mark.parametrize(
-    ("pod", "word"),
+    ("pod", "obstacle"),
     [
-        (_pod(type="PodScheduled", status="False", reason="Unschedulable", message="0/1 nodes"), "0/1 nodes"),
+        (
+            _pod(type="PodScheduled", status="False", reason="Unschedulable", message="0/1 nodes"),
+            ("Unschedulable", "0/1 nodes"),
+        ),
+        (
+            _waiting(reason="ErrImagePull", message="no such host"),
+            ("ErrImagePull", "shop/prices:2: no such host"),
+        ),
+        (_waiting(reason="ContainerCreating"), None),
         (_pod(type="PodScheduled", status="False", reason="SchedulingGated", message="gates"), None),
         (_pod(type="PodScheduled", status="True"), None),
         ({"status": {}}, None),
     ],
 )
-def test_the_scheduler_says_why_no_node_takes_a_pod(pod: dict[str, object], word: str | None) -> None:
-    assert find_unschedulable(pod) == word
+def test_scheduler_and_kubelet_say_why_a_pod_does_not_start(
+    pod: dict[str, object], obstacle: tuple[str, str] | None
+) -> None:
+    assert find_obstacle(pod) == obstacle
 
 
 def test_what_is_in_force_may_differ_from_what_was_asked_for() -> None:
-    running = {"status": {"containerStatuses": [{"resources": {"limits": {"memory": "128Mi"}}}]}}
+    running = {"status": {"containerStatuses": [{"name": "function", "resources": {"limits": {"memory": "128Mi"}}}]}}
     assert granted_memory_mib(running) == 128
-    assert granted_memory_mib({"status": {"containerStatuses": [{}]}}) == 0
+    assert granted_memory_mib({"status": {"containerStatuses": [{"name": "function"}]}}) == 0
     assert granted_memory_mib({}) == 0

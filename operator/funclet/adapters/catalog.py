@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources
 from funclet.api.function import Function
 from funclet.api.trigger import Trigger
-from funclet.core.revision import Revision, find_revision
+from funclet.core.revision import Revision, find_revision, stand_in
 from funclet.core.validation import describe
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ def read_revision(resource: dict[str, Any]) -> Revision | None:
     active = resource.get("status", {}).get("active")
     if not active:
         return None
-    return find_revision(Function.model_validate({**resource, "spec": {**active["spec"], "code": {"inline": ""}}}))
+    spec = {**active["spec"], "code": stand_in(active.get("imageUri"))}
+    return find_revision(Function.model_validate({**resource, "spec": spec}))
 
 
 def _same_trigger(before: Trigger | None, now: Trigger | None) -> bool:

@@ -48,6 +48,8 @@ class CodeFetcher:
         """The code's archive. Raises InvalidSpec for what the author must change, Unavailable for what may pass."""
         code = function.spec.code
         if code.inline is not None:
+            assert function.spec.runtime is not None
+            assert function.spec.handler is not None
             name = inline_name(function.spec.runtime, function.spec.handler, code.inline)
             return pack({name: code.inline.encode()})
         return await self._fetch(code, function.metadata.namespace)

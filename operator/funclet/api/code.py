@@ -80,9 +80,9 @@ class Archive(ApiModel):
 class Code(Archive):
     """Where the function's code comes from: exactly one of its sources."""
 
-    model_config = _one_source("code", "inline", "files", "config_map", "url")
+    model_config = _one_source("code", "inline", "files", "config_map", "url", "image_uri")
     noun = "code"
-    sources = ("inline", "files", "directory", "config_map", "url")
+    sources = ("inline", "files", "directory", "config_map", "url", "image_uri")
 
     inline: str | None = Field(
         default=None,
@@ -90,6 +90,28 @@ class Code(Archive):
         description="The handler's module as text. Its file name is the module of spec.handler, so "
         "handler index.lambda_handler makes it index.py, or index.js (index.mjs if it imports or exports) with a "
         "Node.js runtime. With provided.al2023 it is the script bootstrap. Java must be compiled: not inline.",
+    )
+    image_uri: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        pattern=r"^\S+$",
+        description="A container image with a Lambda runtime client, with packageType Image: "
+        "registry/repository:tag, or registry/repository@sha256:digest for always the same one.",
+    )
+
+
+class ImageConfig(ApiModel):
+    """What replaces the image's own settings."""
+
+    entry_point: list[str] | None = Field(
+        default=None,
+        max_length=1500,
+        description="In the place of the image's ENTRYPOINT. The image's CMD is left out then: say command, too.",
+    )
+    command: list[str] | None = Field(default=None, max_length=1500, description="In the place of the image's CMD.")
+    working_directory: str | None = Field(
+        default=None, max_length=1000, description="In the place of the image's WORKDIR."
     )
 
 

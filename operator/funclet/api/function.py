@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from funclet.api.code import Code, KeyReference, Layer
+from funclet.api.code import Code, ImageConfig, KeyReference, Layer
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
 
@@ -140,6 +140,12 @@ class Toleration(ApiModel):
     toleration_seconds: int | None = Field(default=None, ge=0, description="For how long, with NoExecute.")
 
 
+class LocalReference(ApiModel):
+    """An object of the same namespace (core/v1 LocalObjectReference)."""
+
+    name: str = Field(min_length=1, max_length=253, description="Its name.")
+
+
 class PodSettings(ApiModel):
     """The allowlist of pod settings. Any but labels and annotations keeps the function out of the shared warm pool."""
 
@@ -149,10 +155,29 @@ class PodSettings(ApiModel):
     node_selector: dict[str, str] = Field(default_factory=dict, max_length=32, description="Node labels to require.")
     tolerations: list[Toleration] = Field(default_factory=list, max_length=32, description="Taints to tolerate.")
     runtime_class_name: str | None = Field(default=None, max_length=253, description="RuntimeClass, e.g. gvisor.")
+    image_pull_secrets: list[LocalReference] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Secrets of the same namespace with which the registry of code.imageUri is asked.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description="When the node asks the registry for code.imageUri. Absent: Always for the tag latest or none, "
+        "else IfNotPresent, as Kubernetes has it.",
+    )
     labels: dict[str, str] = Field(
         default_factory=dict, max_length=32, description="More pod labels (none under funclet.dev/)."
     )
     annotations: dict[str, str] = Field(default_factory=dict, max_length=32, description="More pod annotations.")
+
+
+NEEDS_RUNTIME = "runtime and handler must be given, or packageType Image with code.imageUri"
+IN_THE_IMAGE = "packageType Image takes neither runtime nor handler: both are in the image"
+IMAGE_AND_URI = "packageType Image and code.imageUri belong together, give both"
+NO_LAYERS = "packageType Image takes no layers: put their files into the image"
+ONE_AT_A_TIME = "packageType Image serves one invocation at a time: scaling.concurrencyPerInstance must be 1"
+CONFIG_NEEDS_IMAGE = "imageConfig needs packageType Image"
+PULL_NEEDS_IMAGE = "pod.imagePullSecrets and pod.imagePullPolicy need packageType Image"
 
 
 class FunctionSpec(ApiModel):
@@ -165,25 +190,47 @@ class FunctionSpec(ApiModel):
             "provisionedConcurrentExecutions must not exceed reservedConcurrentExecutions",
         ),
         rule(
-            r"!(self.runtime.startsWith('python') || self.runtime.startsWith('nodejs'))"
+            r"!has(self.runtime) || !has(self.handler)"
+            r" || !(self.runtime.startsWith('python') || self.runtime.startsWith('nodejs'))"
             r" || self.handler.matches('^[^.]+([.][^.]+)+$')",
             "handler must be module.function with Python and Node.js, for instance index.handler",
+        ),
+        rule("self.packageType == 'Image' || (has(self.runtime) && has(self.handler))", NEEDS_RUNTIME),
+        rule("self.packageType != 'Image' || (!has(self.runtime) && !has(self.handler))", IN_THE_IMAGE),
+        rule("(self.packageType == 'Image') == has(self.code.imageUri)", IMAGE_AND_URI),
+        rule("self.packageType != 'Image' || !has(self.layers) || size(self.layers) == 0", NO_LAYERS),
+        rule("self.packageType != 'Image' || self.scaling.concurrencyPerInstance == 1", ONE_AT_A_TIME),
+        rule("self.packageType == 'Image' || !has(self.imageConfig)", CONFIG_NEEDS_IMAGE),
+        rule(
+            "self.packageType == 'Image' || (!has(self.pod.imagePullPolicy)"
+            " && (!has(self.pod.imagePullSecrets) || size(self.pod.imagePullSecrets) == 0))",
+            PULL_NEEDS_IMAGE,
         ),
     )
 
     description: str = Field(default="", max_length=256, description="A sentence for people.")
-    runtime: Runtime = Field(
-        description="The language runtime: python3.11 to python3.13, nodejs20.x, nodejs22.x, java17, java21, or "
-        "provided.al2023, whose package brings its own program, bootstrap."
+    package_type: Literal["Zip", "Image"] = Field(
+        default="Zip",
+        description="Zip: code for one of the runtimes. Image: code.imageUri, which brings its runtime.",
     )
-    handler: str = Field(
+    runtime: Runtime | None = Field(
+        default=None,
+        description="The language runtime: python3.11 to python3.13, nodejs20.x, nodejs22.x, java17, java21, or "
+        "provided.al2023, whose package brings its own program, bootstrap. Must be given, but for packageType Image.",
+    )
+    handler: str | None = Field(
+        default=None,
         min_length=1,
         max_length=128,
         pattern=r"^[^\s]+$",
         description="What the runtime calls: module and function (index.lambda_handler for lambda_handler in index.py) "
-        "for Python and Node.js, class and method (example.Handler::handleRequest) for Java, anything for provided.",
+        "for Python and Node.js, class and method (example.Handler::handleRequest) for Java, anything for provided. "
+        "Must be given, but for packageType Image.",
     )
     code: Code = Field(description="Where the code comes from.")
+    image_config: ImageConfig | None = Field(
+        default=None, description="What replaces the image's own settings, with packageType Image."
+    )
     layers: list[Layer] = Field(
         default_factory=list,
         max_length=5,
@@ -223,8 +270,26 @@ class FunctionSpec(ApiModel):
 
     @model_validator(mode="after")
     def _handler_of_the_runtimes_form(self) -> Self:
-        if self.runtime.startswith(("python", "nodejs")) and not re.fullmatch(r"[^.]+([.][^.]+)+", self.handler):
-            raise ValueError(f"handler must be module.function with {self.runtime}, not {self.handler!r}")
+        runtime, handler = self.runtime or "", self.handler or ""
+        if handler and runtime.startswith(("python", "nodejs")) and not re.fullmatch(r"[^.]+([.][^.]+)+", handler):
+            raise ValueError(f"handler must be module.function with {runtime}, not {handler!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_package_type(self) -> Self:
+        is_image = self.package_type == "Image"
+        given = [self.runtime, self.handler]
+        problems = {
+            NEEDS_RUNTIME: not is_image and None in given,
+            IN_THE_IMAGE: is_image and given != [None, None],
+            IMAGE_AND_URI: is_image != (self.code.image_uri is not None),
+            NO_LAYERS: is_image and bool(self.layers),
+            ONE_AT_A_TIME: is_image and self.scaling.concurrency_per_instance != 1,
+            CONFIG_NEEDS_IMAGE: not is_image and self.image_config is not None,
+            PULL_NEEDS_IMAGE: not is_image and bool(self.pod.image_pull_policy or self.pod.image_pull_secrets),
+        }
+        if found := next((message for message, wrong in problems.items() if wrong), None):
+            raise ValueError(found)
         return self
 
     @model_validator(mode="after")
@@ -254,8 +319,13 @@ class ActiveRevision(ApiModel):
 
     revision: str = Field(max_length=64, description="Digest of all that makes an instance: settings, code, secrets.")
     generation: int = Field(ge=0, description="The generation of the spec that this was resolved from.")
-    code_sha256: str = Field(max_length=64, description="Digest of the code package in the package store.")
-    code_size: int = Field(ge=0, description="Size of the code package in bytes.")
+    code_sha256: str = Field(
+        default="", max_length=64, description="Digest of the code package in the package store; empty with an image."
+    )
+    code_size: int = Field(default=0, ge=0, description="Size of the code package in bytes.")
+    image_uri: str | None = Field(
+        default=None, max_length=1024, description="The container image in the place of a code package."
+    )
     layers: list[ActiveLayer] = Field(default_factory=list, max_length=5, description="The layers, in their order.")
     spec: dict[str, Any] = Field(
         description="The spec as resolved, without its code and layers.",

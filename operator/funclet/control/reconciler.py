@@ -27,10 +27,12 @@ from funclet.control.observed import (
 from funclet.control.workqueue import WorkQueue
 from funclet.core.archive import inspect
 from funclet.core.conditions import READY, Finding, find
+from funclet.core.images import IMAGE_RUNTIME
 from funclet.core.resolve import (
     RETRIED_REASONS,
     CodeProblem,
     FunctionFacts,
+    ImageReference,
     Package,
     SecretFacts,
     StreamFacts,
@@ -237,12 +239,17 @@ class Reconciler:
         secret = await self._resources.find_secret(namespace, name)
         return SecretFacts(secret.resource_version, frozenset(secret.data)) if secret else None
 
-    async def _store_code(self, function: Function) -> Package | CodeProblem:
-        if problem := self._find_runtime_problem(function.spec.runtime):
+    async def _store_code(self, function: Function) -> Package | ImageReference | CodeProblem:
+        spec = function.spec
+        if problem := self._find_runtime_problem(spec.runtime or IMAGE_RUNTIME):
             return CodeProblem("RuntimeNotFound", problem)
+        if spec.code.image_uri is not None:
+            return ImageReference(spec.code.image_uri)
+        assert spec.runtime is not None
+        assert spec.handler is not None
         try:
             data, layers = await self._code.fetch(function), await self._code.fetch_layers(function)
-            check_package(function.spec.runtime, function.spec.handler, inspect(data), list(map(inspect, layers)))
+            check_package(spec.runtime, spec.handler, inspect(data), list(map(inspect, layers)))
         except InvalidSpec as error:
             return CodeProblem(error.reason, error.message)
         except Unavailable as error:

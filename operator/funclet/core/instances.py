@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from funclet.api.function import PodSettings
+from funclet.core.images import ImageFunction
 from funclet.errors import Conflict
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -26,7 +27,7 @@ TIMEOUT_ANNOTATION = "funclet.dev/timeout-seconds"
 
 
 STUCK_SECONDS = 5.0
-"""By then callers are told that no node has room. Trying goes on: an autoscaler may be adding a node."""
+"""By then callers are told why nothing comes. Trying goes on: an autoscaler may be adding a node."""
 
 
 class State(StrEnum):
@@ -80,12 +81,15 @@ class InstanceRequest:
     labels: dict[str, str]
     annotations: dict[str, str]
     pod: PodSettings
+    image: ImageFunction | None = None
+    """The function whose image runs beside the agent; None where the agent runs the function itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """No node has room for an instance that starts."""
+    """Why an instance that starts does not come: no node has room, or its image cannot be had."""
 
+    reason: str
     message: str
     since: float
 
@@ -118,7 +122,7 @@ class Instance:
     sized_by: float | None = None
     """When a resize that was accepted must be in force; None when there is none under way."""
     stuck: Stuck | None = None
-    """Why no node takes it, while that is so."""
+    """Why it does not come, while that is so."""
     slots: tuple[int, ...] = ()
     timeout_seconds: int = 900
     """Its function's; the longest that there is, while that is not known."""

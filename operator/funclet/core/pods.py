@@ -7,6 +7,11 @@
   percent of the share puts ten times as many on a node.
 - No probes: their granularity is a second. The scaler pushes to the agent as soon as the pod has an address.
 - restartPolicy Never: an instance that died is replaced, for its name and its tokens belong to one specialisation.
+- A function that is packaged as an image runs in a container of its own beside the agent. They share the pod's
+  network, over which the runtime speaks to the agent, and its process namespace, in which the agent sees the runtime
+  end, and ends it. The agent comes first: the kubelet starts the containers in their order, each when the hook of the
+  one before is done, and the agent's waits until it listens. When the runtime has ended, so does the agent, and the
+  pod is over. (As a sidecar among the init containers it would hold up the function until the kubelet's next look.)
 """
 
 from dataclasses import dataclass
@@ -14,10 +19,16 @@ from math import ceil
 from typing import Any
 from zlib import crc32
 
+from funclet.core.images import RUNTIME_API_PORT, ImageFunction, container_command, container_variables
 from funclet.core.instances import MANAGED_BY, MANAGED_BY_LABEL, InstanceRequest
 
 AGENT_PORT = 8700
 CONTAINER = "function"
+AGENT_CONTAINER = "agent"
+"""Beside the container of a function's image."""
+AGENT_RESOURCES = {"requests": {"memory": "32Mi", "cpu": "10m"}, "limits": {"memory": "128Mi"}}
+"""It takes 15 MiB, and what the largest event and answer (6 MiB each) need on their way."""
+AWAIT_RUNTIME_API = "import socket,time\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.01)"
 MAX_PROCESSES = 1024
 """Lambda's quota "Execution processes/threads"."""
 MEMORY_PER_CPU_MIB = 1769
@@ -34,6 +45,7 @@ class PodDefaults:
 
     image_pull_policy: str = "IfNotPresent"
     cpu_request_percent: int = 100
+    region: str = "us-east-1"
 
 
 def cpu_millicores(memory_mib: int, percent: int = 100) -> int:
@@ -83,38 +95,28 @@ def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> di
                 "fsGroup": user_id(request.name),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_build_container(request, image, defaults)],
-            "volumes": [
-                {"name": "task", "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}},
-                {"name": "layers", "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": f"{request.ephemeral_storage_mib}Mi"}},
-            ],
+            **_containers(request, image, defaults),
             **_placement(request),
         },
     }
 
 
+def _containers(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
+    tmp = {"name": "tmp", "emptyDir": {"sizeLimit": f"{request.ephemeral_storage_mib}Mi"}}
+    if request.image is not None:
+        agent = _build_neighbour_agent(request, image, defaults)
+        function = _build_image_container(request, request.image, defaults)
+        return {"shareProcessNamespace": True, "containers": [agent, function], "volumes": [tmp]}
+    code = [{"name": name, "emptyDir": {"sizeLimit": f"{TASK_SIZE_MIB}Mi"}} for name in ("task", "layers")]
+    return {"containers": [_build_container(request, image, defaults)], "volumes": [*code, tmp]}
+
+
 def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
-    environment = {
-        "FUNCLET_INSTANCE_NAME": request.name,
-        "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
-        "FUNCLET_INVOKE_TOKEN_SHA256": request.invoke_token_sha256,
-        "FUNCLET_MAX_PROCESSES": str(MAX_PROCESSES),
-        "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib),
-    }
+    """The agent with the function inside of it."""
+    limits = {"FUNCLET_MAX_PROCESSES": str(MAX_PROCESSES), "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib)}
     return {
-        "name": CONTAINER,
-        "image": image,
-        "imagePullPolicy": defaults.image_pull_policy,
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "ports": [{"name": "agent", "containerPort": AGENT_PORT}],
-        "resources": build_resources(request.memory_mib, defaults.cpu_request_percent),
-        "resizePolicy": [{"resourceName": name, "restartPolicy": "NotRequired"} for name in ("cpu", "memory")],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        **_agent(CONTAINER, request, image, defaults, limits),
+        **_function_resources(request, defaults),
         "volumeMounts": [
             {"name": "task", "mountPath": "/var/task"},
             {"name": "layers", "mountPath": "/opt"},
@@ -123,16 +125,74 @@ def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults
     }
 
 
+def _build_neighbour_agent(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
+    """The agent beside a function."""
+    port = {"FUNCLET_RUNTIME_API_PORT": str(RUNTIME_API_PORT)}
+    wait = ["python3", "-I", "-S", "-c", AWAIT_RUNTIME_API.format(port=RUNTIME_API_PORT)]
+    return {
+        **_agent(AGENT_CONTAINER, request, image, defaults, port),
+        "resources": AGENT_RESOURCES,
+        "lifecycle": {"postStart": {"exec": {"command": wait}}},
+    }
+
+
+def _build_image_container(request: InstanceRequest, function: ImageFunction, defaults: PodDefaults) -> dict[str, Any]:
+    policy = {"imagePullPolicy": request.pod.image_pull_policy} if request.pod.image_pull_policy else {}
+    return {
+        "name": CONTAINER,
+        "image": function.image.uri,
+        **policy,
+        **container_command(function.image),
+        "env": container_variables(function, request.name, defaults.region),
+        **_function_resources(request, defaults),
+        "securityContext": RESTRICTED,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }
+
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def _agent(
+    name: str, request: InstanceRequest, image: str, defaults: PodDefaults, more: dict[str, str]
+) -> dict[str, Any]:
+    environment = {
+        "FUNCLET_INSTANCE_NAME": request.name,
+        "FUNCLET_SPECIALISE_TOKEN_SHA256": request.specialise_token_sha256,
+        "FUNCLET_INVOKE_TOKEN_SHA256": request.invoke_token_sha256,
+        **more,
+    }
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": defaults.image_pull_policy,
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT}],
+        "securityContext": RESTRICTED,
+    }
+
+
+def _function_resources(request: InstanceRequest, defaults: PodDefaults) -> dict[str, Any]:
+    return {
+        "resources": build_resources(request.memory_mib, defaults.cpu_request_percent),
+        "resizePolicy": [{"resourceName": name, "restartPolicy": "NotRequired"} for name in ("cpu", "memory")],
+    }
+
+
 def _placement(request: InstanceRequest) -> dict[str, Any]:
     """The author's own settings, from the allowlist."""
     pod = request.pod.to_wire()
-    names = ("serviceAccountName", "nodeSelector", "tolerations", "runtimeClassName")
+    names = ("serviceAccountName", "nodeSelector", "tolerations", "runtimeClassName", "imagePullSecrets")
     return {name: pod[name] for name in names if pod.get(name)}
 
 
 def memory_mib_of(pod: dict[str, Any]) -> int:
     """The memory size that a manifest of ours asks for; 0 when it is not one of ours."""
-    return _mebibytes(pod["spec"]["containers"][0].get("resources", {}))
+    return _mebibytes(_find_container(pod["spec"]["containers"], CONTAINER).get("resources", {}))
 
 
 def find_resize_refusal(pod: dict[str, Any]) -> str | None:
@@ -146,18 +206,41 @@ def find_resize_refusal(pod: dict[str, Any]) -> str | None:
     return "Error" if progress is not None and progress.get("reason") == "Error" else None
 
 
-def find_unschedulable(pod: dict[str, Any]) -> str | None:
-    """The scheduler's word on why no node takes the pod; None when one has, or it has not looked yet."""
+def find_obstacle(pod: dict[str, Any]) -> tuple[str, str] | None:
+    """Why the pod does not start, as reason and message; None when it does, or nobody has looked yet."""
     condition = _find_condition(pod, "PodScheduled", "False")
-    if condition is None or condition.get("reason") != "Unschedulable":
-        return None
-    return str(condition.get("message", "no node has room"))
+    if condition is not None and condition.get("reason") == "Unschedulable":
+        return "Unschedulable", str(condition.get("message", "no node has room"))
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        waiting = status.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in START_FAILURES:
+            return waiting["reason"], f"{status.get('image', '')}: {waiting.get('message', waiting['reason'])}"
+    return None
+
+
+START_FAILURES = (
+    *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ErrImagePullBackOff"),
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+)
+"""What the kubelet says of a container that waits for something that does not come by itself."""
+
+
+def is_over(pod: dict[str, Any]) -> bool:
+    """Whether all of it has ended, or its agent has: nobody else serves."""
+    status = pod.get("status", {})
+    agent = _find_container(status.get("containerStatuses", []), AGENT_CONTAINER)
+    return status.get("phase") in ("Succeeded", "Failed") or "terminated" in agent.get("state", {})
 
 
 def granted_memory_mib(pod: dict[str, Any]) -> int:
     """The memory limit that is in force in the running container; 0 while that is not known."""
-    containers = pod.get("status", {}).get("containerStatuses") or [{}]
-    return _mebibytes(containers[0].get("resources", {}))
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return _mebibytes(_find_container(statuses, CONTAINER).get("resources", {}))
+
+
+def _find_container(containers: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The one of this name; empty if there is none."""
+    return next((one for one in containers if one["name"] == name), {})
 
 
 def _find_condition(pod: dict[str, Any], kind: str, status: str) -> dict[str, Any] | None:

@@ -107,6 +107,8 @@ def may_wait(size: int, unclaimed: int, takings: Takings, now: float) -> bool:
 
 def may_use_pool(revision: Revision) -> bool:
     """Whether a generic instance can become one of this function: labels can still be put on it, the rest cannot."""
+    if revision.image is not None:
+        return False
     bare = revision.pod.model_copy(update={"labels": {}, "annotations": {}})
     return bare == PodSettings() and revision.ephemeral_storage_mib == POOL_EPHEMERAL_STORAGE_MIB
 

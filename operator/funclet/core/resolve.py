@@ -45,6 +45,13 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageReference:
+    """A container image: whoever starts it gets it from its registry."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class CodeProblem:
     """Why there is no package; the reason is one of FunctionStatus's."""
 
@@ -64,7 +71,7 @@ class SecretFacts:
 class FunctionFacts:
     """What was found for a Function. `secrets` has every Secret that the spec names; None is one that is not there."""
 
-    code: Package | CodeProblem
+    code: Package | ImageReference | CodeProblem
     secrets: Mapping[str, SecretFacts | None]
 
 
@@ -78,7 +85,7 @@ def decide_function(function: Function, facts: FunctionFacts, now: str) -> Funct
     previous, generation = function.status, function.metadata.generation
     finding = _judge_function(function, facts)
     active = previous.active
-    if finding.holds and isinstance(facts.code, Package):
+    if finding.holds and not isinstance(facts.code, CodeProblem):
         active = _activate(function, facts.code, facts.secrets)
     return FunctionStatus(
         observed_generation=generation,
@@ -121,9 +128,19 @@ def _secret_problem(variable: str, reference: KeyReference, secret: SecretFacts 
     return ""
 
 
-def _activate(function: Function, package: Package, secrets: Mapping[str, SecretFacts | None]) -> ActiveRevision:
+def _activate(
+    function: Function, code: Package | ImageReference, secrets: Mapping[str, SecretFacts | None]
+) -> ActiveRevision:
     resolved = resolved_spec(function.spec)
     versions = {name: secret.resource_version for name, secret in secrets.items() if secret}
+    if isinstance(code, ImageReference):
+        return ActiveRevision(
+            revision=revision_digest(function.metadata.uid, resolved, [code.uri], versions),
+            generation=function.metadata.generation,
+            image_uri=code.uri,
+            spec=resolved,
+        )
+    package = code
     digests = [*(layer.sha256 for layer in package.layers), package.sha256]
     return ActiveRevision(
         revision=revision_digest(function.metadata.uid, resolved, digests, versions),

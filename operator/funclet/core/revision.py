@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from funclet.api.code import ImageConfig
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
-from funclet.api.function import Environment, Function, PodSettings
+from funclet.api.function import ActiveRevision, Environment, Function, FunctionSpec, PodSettings
+from funclet.core.images import IMAGE_RUNTIME, FunctionImage, ImageFunction
 
 LATEST = "$LATEST"
 
@@ -22,6 +24,7 @@ class Revision:
     revision: str
     code_sha256: str
     runtime: str
+    """IMAGE_RUNTIME for one that is packaged as an image."""
     handler: str
     memory_mib: int
     timeout_seconds: int
@@ -42,11 +45,13 @@ class Revision:
     system_log_level: str | None = None
     layers_sha256: tuple[str, ...] = ()
     """In the order in which they are laid over one another."""
+    image: FunctionImage | None = None
+    """In the place of a code package."""
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The digests of all that an instance needs: the layers, then the code."""
-        return (*self.layers_sha256, self.code_sha256)
+        """The digests of all that an instance is given: the layers, then the code. Nothing, if it is in an image."""
+        return () if self.image else (*self.layers_sha256, self.code_sha256)
 
     @property
     def namespace(self) -> str:
@@ -59,19 +64,25 @@ class Revision:
         return self.key.partition("/")[2]
 
 
+def stand_in(image_uri: str | None) -> dict[str, str]:
+    """What takes the place of the code that a resolved spec leaves out."""
+    return {"imageUri": image_uri} if image_uri else {"inline": ""}
+
+
 def find_revision(function: Function) -> Revision | None:
     """What callers of this function get now; None until it could be resolved for the first time."""
     active = function.status.active
     if active is None:
         return None
-    spec = function.spec.model_validate({**active.spec, "code": {"inline": ""}, "layers": []})
+    spec = function.spec.model_validate({**active.spec, "code": stand_in(active.image_uri), "layers": []})
+    image = _image(active, spec)
     return Revision(
         key=f"{function.metadata.namespace}/{function.metadata.name}",
         uid=function.metadata.uid,
         revision=active.revision,
         code_sha256=active.code_sha256,
-        runtime=spec.runtime,
-        handler=spec.handler,
+        runtime=spec.runtime or IMAGE_RUNTIME,
+        handler=spec.handler or (image.handler if image else ""),
         memory_mib=spec.memory_size,
         timeout_seconds=spec.timeout,
         ephemeral_storage_mib=spec.ephemeral_storage.size,
@@ -90,6 +101,33 @@ def find_revision(function: Function) -> Revision | None:
         recursion_allowed=spec.recursive_loop == "Allow",
         keep_alive=spec.scaling.keep_alive,
         layers_sha256=tuple(layer.sha256 for layer in active.layers),
+        image=image,
+    )
+
+
+def _image(active: ActiveRevision, spec: FunctionSpec) -> FunctionImage | None:
+    if active.image_uri is None:
+        return None
+    config = spec.image_config or ImageConfig()
+    return FunctionImage(
+        active.image_uri,
+        None if config.entry_point is None else tuple(config.entry_point),
+        None if config.command is None else tuple(config.command),
+        config.working_directory,
+    )
+
+
+def image_function(revision: Revision) -> ImageFunction | None:
+    """What its image's container is told; None for one without an image."""
+    if revision.image is None:
+        return None
+    return ImageFunction(
+        image=revision.image,
+        name=revision.name,
+        memory_mib=revision.memory_mib,
+        environment=revision.environment,
+        log_format=revision.log_format,
+        application_log_level=revision.application_log_level,
     )
 
 

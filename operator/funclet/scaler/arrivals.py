@@ -7,12 +7,15 @@ Nothing is sent and no slot of a specialisation is held meanwhile, however long 
 from collections.abc import Callable
 
 from funclet.adapters import agent_client
+from funclet.core.images import IMAGE_RUNTIME
 from funclet.core.instances import Instance, State
 from funclet.scaler.workers import Workers
 
 LIMIT = 1000
 PATIENCE_SECONDS = 60.0
 """From the moment a pod has its address to the moment its agent must listen: its image may have to be pulled first."""
+IMAGE_PATIENCE_SECONDS = 600.0
+"""The same where the function is an image of its own, of up to 10 GB."""
 
 
 class Arrivals:
@@ -42,7 +45,8 @@ class Arrivals:
         def is_awaited() -> bool:
             return instance.state is State.STARTING
 
-        listens = await agent_client.await_listening(instance.host, instance.agent_port, PATIENCE_SECONDS, is_awaited)
+        patience_seconds = IMAGE_PATIENCE_SECONDS if instance.runtime == IMAGE_RUNTIME else PATIENCE_SECONDS
+        listens = await agent_client.await_listening(instance.host, instance.agent_port, patience_seconds, is_awaited)
         self._expected.discard(instance.name)
         if is_awaited():
             (self._arrived if listens else self._missed)(instance)

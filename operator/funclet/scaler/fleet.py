@@ -7,6 +7,7 @@ from collections.abc import Callable
 from funclet.adapters.metrics import COLD_START_SECONDS
 from funclet.api.function import PodSettings
 from funclet.core import tokens
+from funclet.core.images import ImageFunction
 from funclet.core.instances import (
     FUNCTION_LABEL,
     REVISION_LABEL,
@@ -21,7 +22,7 @@ from funclet.core.instances import (
 )
 from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
 from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
-from funclet.core.revision import Revision
+from funclet.core.revision import Revision, image_function
 from funclet.scaler.feed import Feed
 from funclet.scaler.labels import Labels
 from funclet.scaler.writer import Writer
@@ -69,7 +70,9 @@ class Fleet:
             FUNCTION_LABEL: revision.name,
             REVISION_LABEL: revision.revision,
         }
-        request = self._request(instance, labels, revision.ephemeral_storage_mib, revision.pod)
+        request = self._request(
+            instance, labels, revision.ephemeral_storage_mib, revision.pod, image_function(revision)
+        )
         self._start(instance, request, on_failed, awaited=True)
 
     def take_up(self, instance: Instance) -> None:
@@ -95,12 +98,12 @@ class Fleet:
         elif instance.state is State.DRAINING:
             self._set_drain_limit(instance)
 
-    def note_stuck(self, instance: Instance, message: str | None) -> None:
-        """The platform says why no node takes it, or that one does."""
-        if message is None:
+    def note_stuck(self, instance: Instance, obstacle: tuple[str, str] | None) -> None:
+        """The platform says why it does not start (reason and message), or nothing of that kind."""
+        if obstacle is None:
             instance.stuck = None
         else:
-            instance.stuck = Stuck(message, instance.stuck.since if instance.stuck else self._clock())
+            instance.stuck = Stuck(*obstacle, since=instance.stuck.since if instance.stuck else self._clock())
 
     def listens(self, instance: Instance) -> None:
         """Its agent can be reached: it can be specialised."""
@@ -244,7 +247,12 @@ class Fleet:
         self._writer.create(request, key=key, waiting=awaited, on_created=created, on_failed=failed)
 
     def _request(
-        self, instance: Instance, labels: dict[str, str], ephemeral_storage_mib: int, pod: PodSettings
+        self,
+        instance: Instance,
+        labels: dict[str, str],
+        ephemeral_storage_mib: int,
+        pod: PodSettings,
+        image: ImageFunction | None = None,
     ) -> InstanceRequest:
         return InstanceRequest(
             name=instance.name,
@@ -258,6 +266,7 @@ class Fleet:
             labels=labels,
             annotations={},
             pod=pod,
+            image=image,
         )
 
     def _forget(self, instance: Instance, reason: str) -> None:

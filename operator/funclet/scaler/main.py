@@ -30,7 +30,7 @@ async def _run(settings: ScalerSettings) -> None:
     access, namespace = _access(), settings.watch_namespace
     resources = KubeResources(access, namespace)
     connection = await connect(settings.nats_url)
-    defaults = PodDefaults(settings.image_pull_policy, settings.cpu_request_percent)
+    defaults = PodDefaults(settings.image_pull_policy, settings.cpu_request_percent, settings.region)
     backend = PodBackend(access, settings.runtime_images, defaults, namespace)
     catalog = Catalog(resources)
     packages = await PackageStore.open(connection, settings.stream_replicas)

@@ -69,7 +69,7 @@ class Observer:
 
     def _look(self, instance: Instance, observed: Observed) -> None:
         self._sizes.note_granted(instance, observed.granted_memory_mib)
-        self._fleet.note_stuck(instance, observed.unschedulable)
+        self._fleet.note_stuck(instance, observed.obstacle)
         if instance.state is State.STARTING and observed.host is not None and observed.agent_port is not None:
             instance.host, instance.agent_port = observed.host, observed.agent_port
             self._arrivals.expect(instance)

@@ -50,8 +50,8 @@ class Setbacks:
         self._refused[revision.key] = (self._tell(revision, reason, message), self._clock() + REFUSAL_SECONDS)
 
     def tell_stuck(self, revision: Revision, stuck: Stuck) -> None:
-        """No node has room: those who wait are told. Trying goes on."""
-        self._tell(revision, "Unschedulable", stuck.message)
+        """Nothing comes: those who wait are told why. Trying goes on."""
+        self._tell(revision, stuck.reason, stuck.message)
 
     def succeed(self, key: str) -> None:
         """An instance was made."""

@@ -42,8 +42,8 @@ class Observed:
     """The limit that is in force in the running instance; 0 while that is not known."""
     resize_refusal: str | None = None
     """Why its node does not give it the size that was asked for."""
-    unschedulable: str | None = None
-    """Why no node takes it."""
+    obstacle: tuple[str, str] | None = None
+    """Why it does not start, as reason and message: no node takes it, or its image cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)

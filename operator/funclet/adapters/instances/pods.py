@@ -16,9 +16,10 @@ from funclet.core.pods import (
     PodDefaults,
     build_pod,
     build_resize,
+    find_obstacle,
     find_resize_refusal,
-    find_unschedulable,
     granted_memory_mib,
+    is_over,
     memory_mib_of,
 )
 from funclet.errors import InvalidSpec, Unavailable
@@ -42,7 +43,7 @@ class PodBackend:
         """POST the pod."""
         image = self._images.get(request.runtime)
         if image is None:
-            raise InvalidSpec(f"there is no image for the runtime {request.runtime}", reason="NoRuntimeImage")
+            raise InvalidSpec(f"the installation has no image for {request.runtime}", reason="NoRuntimeImage")
         pod = build_pod(request, image, self._defaults)
         await self._call("POST", _path(request.namespace), json=pod, accepted=(409,))
 
@@ -101,7 +102,7 @@ def read_pod(pod: dict[str, Any]) -> Observed:
     return Observed(
         namespace=metadata["namespace"],
         name=metadata["name"],
-        phase=_phase(metadata, status),
+        phase=_phase(pod),
         host=status.get("podIP"),
         agent_port=AGENT_PORT,
         memory_mib=memory_mib_of(pod),
@@ -109,20 +110,16 @@ def read_pod(pod: dict[str, Any]) -> Observed:
         annotations=metadata.get("annotations", {}),
         granted_memory_mib=granted_memory_mib(pod),
         resize_refusal=find_resize_refusal(pod),
-        unschedulable=find_unschedulable(pod),
+        obstacle=find_obstacle(pod),
     )
 
 
-def _phase(metadata: dict[str, Any], status: dict[str, Any]) -> Phase:
-    if metadata.get("deletionTimestamp"):
+def _phase(pod: dict[str, Any]) -> Phase:
+    if pod["metadata"].get("deletionTimestamp"):
         return Phase.TERMINATING
-    match status.get("phase"):
-        case "Running":
-            return Phase.RUNNING
-        case "Succeeded" | "Failed":
-            return Phase.DEAD
-        case _:
-            return Phase.PENDING
+    if is_over(pod):
+        return Phase.DEAD
+    return Phase.RUNNING if pod.get("status", {}).get("phase") == "Running" else Phase.PENDING
 
 
 def _path(namespace: str, name: str | None = None) -> str:
