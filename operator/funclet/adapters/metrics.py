@@ -66,6 +66,9 @@ DESTINATION_RECORDS = Counter(
     ["namespace", "function", "destination", "outcome"],
 )
 """destination: onSuccess, onFailure or deadLetter; outcome: delivered, failed (it is tried again) or dropped."""
+SPANS_EXPORTED = Counter("funclet_spans_exported", "Spans that a collector has taken.")
+SPANS_DROPPED = Counter("funclet_spans_dropped", "Spans that no collector has.", ["reason"])
+"""reason: queue_full, not_exported (no collector took them in time) or rejected (the collector said so)."""
 
 
 CONNECTIONS_HANDED_OVER = Counter(

@@ -115,6 +115,8 @@ class Instance:
     """It listened before anybody asked for it."""
     created_at: float | None = None
     """When the platform agreed to make it, if somebody waited for it then."""
+    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When each phase of its start began and ended, of those that somebody waited for."""
     misfit: bool = False
     """Its node has no room for its function's size: it may not serve."""
     granted_memory_mib: int = 0

@@ -74,11 +74,21 @@ class Snapshot(Message):
     instances: list[InstanceAddress]
 
 
+class Phase(Message):
+    """A phase of an instance's start (docs/metrics.md), in seconds before the message that tells of it."""
+
+    name: str
+    began: float
+    ended: float
+
+
 class Ready(Message):
     """One more instance may be used."""
 
     type: Literal["READY"] = "READY"
     instance: InstanceAddress
+    phases: list[Phase] = Field(default_factory=list)
+    """What somebody waited for until it was ready."""
 
 
 class Draining(Message):

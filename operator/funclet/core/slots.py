@@ -16,10 +16,13 @@ Methods change the state and return what is to be done. `now` is in seconds of a
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from funclet.core.messages import FunctionDemand, InstanceAddress, InstanceUse
 from funclet.errors import Throttled, Unavailable
+
+if TYPE_CHECKING:
+    from funclet.core.spans import Birth
 
 RESERVED_LIMIT = "ReservedFunctionConcurrentInvocationLimitExceeded"
 QUEUE_FULL = "QueueFull"
@@ -42,7 +45,9 @@ def moving_average(old: float | None, new: float) -> float:
 class Instance:
     """One instance as this gateway uses it."""
 
-    __slots__ = ("address", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots", "uses")
+    __slots__ = (
+        "address", "birth", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots", "uses",
+    )  # fmt: skip
 
     def __init__(self, address: InstanceAddress, now: float) -> None:
         self.address = address
@@ -51,6 +56,8 @@ class Instance:
         self.idle_since = now
         self.connect_failures = self.uses = 0
         self.draining = self.broken = self.gone = False
+        self.birth: Birth | None = None
+        """Known of an instance that somebody waited for while this gateway was there."""
 
     @property
     def open(self) -> bool:

@@ -1,4 +1,4 @@
-"""The X-Ray trace header: read, made from W3C's traceparent, and its lineage, which finds recursive loops.
+"""The X-Ray trace header: its place in a trace, W3C's traceparent in its form, and its lineage, which finds loops.
 
     Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:1,68fd508a:5
 
@@ -10,6 +10,8 @@ invoked more than approximately 16 times in the same chain of requests, Lambda a
 
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 LINEAGE_LIMIT = 16
 """Invocations of one function in one chain."""
@@ -19,7 +21,22 @@ LINEAGE_FUNCTIONS = 16
 _HEADER = re.compile(r"[\w=;:|.,+/ -]{1,1024}", re.ASCII)
 _LINEAGE = re.compile(r";?Lineage=([0-9a-f:|,]*)")
 _ENTRY = re.compile(r"([0-9a-f]{8}):(\d{1,4})")
+_ROOT = re.compile(r"(?:^|;) *Root=1-([0-9a-f]{8})-([0-9a-f]{24})(?=;|$)")
+_PARENT = re.compile(r"(?:^|;) *Parent=([0-9a-f]{16})(?=;|$)")
+_SAMPLED = re.compile(r"(?:^|;) *Sampled=([01])(?=;|$)")
+_PLACE = re.compile(r"(?:^|(?<=;)) *(?:Root|Parent|Sampled)=[^;]*;?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{8})([0-9a-f]{24})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A place in a trace, in hexadecimal digits: 32 of the trace, 16 of the span."""
+
+    trace_id: str
+    span_id: str = ""
+    """Empty: the header names no span."""
+    sampled: bool | None = None
+    """None: whoever wrote the header left it open."""
 
 
 def read_header(value: str) -> str | None:
@@ -33,6 +50,36 @@ def from_traceparent(value: str) -> str | None:
     if match is None or not match[1].strip("0") + match[2].strip("0") or not match[3].strip("0"):
         return None
     return f"Root=1-{match[1]}-{match[2]};Parent={match[3]};Sampled={int(match[4], 16) & 1}"
+
+
+def read_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The caller's X-Ray header, if it is one, or its traceparent in that form."""
+    if (given := headers.get(b"x-amzn-trace-id")) is not None:
+        return read_header(given.decode("latin-1"))
+    if (given := headers.get(b"traceparent")) is not None:
+        return from_traceparent(given.decode("latin-1"))
+    return None
+
+
+def read_context(header: str) -> TraceContext | None:
+    """The place that an X-Ray header names; None when it names no trace."""
+    root = _ROOT.search(header)
+    if root is None:
+        return None
+    parent, sampled = _PARENT.search(header), _SAMPLED.search(header)
+    return TraceContext(root[1] + root[2], parent[1] if parent else "", sampled[1] == "1" if sampled else None)
+
+
+def format_context(context: TraceContext) -> str:
+    """The X-Ray header of a place in a trace."""
+    parent = f";Parent={context.span_id}" if context.span_id else ""
+    return f"Root=1-{context.trace_id[:8]}-{context.trace_id[8:]}{parent};Sampled={int(context.sampled or False)}"
+
+
+def move(header: str, context: TraceContext) -> str:
+    """The header with this place instead of its own; what else it says stays."""
+    rest = _PLACE.sub("", header).strip("; ")
+    return f"{format_context(context)};{rest}" if rest else format_context(context)
 
 
 def lineage_token(key: str) -> str:

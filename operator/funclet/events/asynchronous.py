@@ -29,6 +29,7 @@ from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger
 from funclet.events.settings import EventsSettings
 from funclet.events.slots import Slots
+from funclet.events.tracing import EventTracer
 from funclet.events.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class AsynchronousInvocations:
         gateway: GatewayClient,
         slots: Slots,
         ledger: DemandLedger,
+        tracer: EventTracer,
     ) -> None:
         self._settings = settings
         self._functions = catalog.functions
@@ -60,8 +62,9 @@ class AsynchronousInvocations:
         self._store = EventStore(client)
         self._destinations = Destinations(self._store, lambda key: key in self._functions, settings.region)
         self._runner = EventRunner(
-            self._functions, gateway, self._store, self._destinations, settings.region, settings.async_retry_seconds
-        )
+            self._functions, gateway, self._store, self._destinations, settings.region, settings.async_retry_seconds,
+            tracer=tracer,
+        )  # fmt: skip
         self._workers: dict[str, Worker] = {}
         self._waiting: set[str] = set()
         """Functions that have events and are not in the catalog (yet, or any more)."""

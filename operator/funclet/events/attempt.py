@@ -39,6 +39,7 @@ from funclet.core.revision import Revision
 from funclet.core.sqs_event import Message
 from funclet.core.trace import advance, lineage_token
 from funclet.errors import FunctionFailed, Unavailable
+from funclet.events.tracing import TRACE_HEADER, EventTracer, attempt_error
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ class EventRunner:
         region: str,
         retry_seconds: Sequence[float],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracer: EventTracer | None = None,
     ) -> None:
+        self._tracer = tracer or EventTracer(None)
         self._functions = functions
         self._gateway = gateway
         self._store = store
@@ -106,18 +109,20 @@ class EventRunner:
             return Finish("EventAgeExceeded", progress)
         if not progress.attempts and not progress.postponed:
             ASYNC_AGE_SECONDS.observe(age_seconds)
-        attempt = await self._attempt(event, revision)
+        operation = self._tracer.attempt(event, progress.attempts + 1)
+        attempt = await self._attempt(event, revision, operation.header)
+        operation.end(attempt_error(attempt))
         return decide(revision.event_invoke, progress, attempt, self._age_seconds(event), self._retry_seconds)
 
     def _age_seconds(self, event: Event) -> float:
         return max(0.0, self._clock().timestamp() - event.accepted_ms / 1000)
 
-    async def _attempt(self, event: Event, revision: Revision) -> Attempt:
+    async def _attempt(self, event: Event, revision: Revision, trace_id: str) -> Attempt:
         if revision.reserved_concurrency == 0:
             return Stopped("ZeroReservedConcurrency")
         try:
             answer = await self._gateway.invoke(
-                event.key, event.payload, revision.timeout_seconds, invoke_headers(event)
+                event.key, event.payload, revision.timeout_seconds, invoke_headers(event, trace_id)
             )
         except (ThrottledByGateway, GatewayUnavailable) as error:
             return NotRun(error.reason, error.retry_after_seconds)
@@ -182,11 +187,11 @@ def wanted_destinations(revision: Revision, finish: Finish) -> list[tuple[str, D
     return [*wanted, ("deadLetter", revision.dead_letter.target)] if revision.dead_letter else wanted
 
 
-def invoke_headers(event: Event) -> dict[str, str]:
+def invoke_headers(event: Event, trace_id: str) -> dict[str, str]:
     """How the gateway is asked to run an event: under its own request id, in its own trace."""
     headers = {"x-funclet-request-id": event.request_id}
-    if event.trace_id:
-        headers["x-amzn-trace-id"] = event.trace_id
+    if trace_id:
+        headers[TRACE_HEADER] = trace_id
     if event.client_context:
         headers["x-amz-client-context"] = event.client_context
     return headers

@@ -13,6 +13,7 @@ from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.health import HealthServer
 from funclet.adapters.jetstream import connect
 from funclet.adapters.kube import KubeResources
+from funclet.adapters.otlp.exporter import open_exporter
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.events.role import Events
 from funclet.events.settings import EventsSettings
@@ -56,7 +57,11 @@ async def run(settings: EventsSettings) -> None:
         stack.push_async_callback(scaler.close)
         nats = await connect(settings.nats_url, "funclet-events")
         stack.push_async_callback(nats.close)
-        events = Events(settings, catalog, nats, gateway, scaler)
+        spans = open_exporter("events")
+        if spans is not None:
+            await spans.start()
+            stack.push_async_callback(spans.stop)
+        events = Events(settings, catalog, nats, gateway, scaler, spans)
         await events.start()
         stack.push_async_callback(events.stop)
         await catalog.run()

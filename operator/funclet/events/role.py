@@ -8,6 +8,7 @@ from nats.aio.client import Client
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.metrics import forget_trigger
+from funclet.adapters.otlp.exporter import SpanExporter
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
@@ -22,12 +23,16 @@ from funclet.events.demand import DemandLedger, report_forever
 from funclet.events.runner import Runner, RunnerSpec
 from funclet.events.settings import EventsSettings
 from funclet.events.slots import Slots
+from funclet.events.tracing import EventTracer
 
 log = logging.getLogger(__name__)
 
 
 class Events:
-    """Starts and stops runners as Triggers and Functions change. The catalog is run by whoever made it."""
+    """Starts and stops runners as Triggers and Functions change. The catalog is run by whoever made it.
+
+    With `spans` what runs is recorded.
+    """
 
     def __init__(
         self,
@@ -36,6 +41,7 @@ class Events:
         nats: Client,
         gateway_client: GatewayClient,
         scaler_client: ScalerClient,
+        spans: SpanExporter | None = None,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
@@ -50,7 +56,10 @@ class Events:
         """Keys of Triggers by function. May name some that are gone or changed: reconciling those does no harm."""
         self._retiring: set[asyncio.Task[None]] = set()
         self._running = False
-        self._asynchronous = AsynchronousInvocations(settings, catalog, nats, gateway_client, self._slots, self._ledger)
+        self._tracer = EventTracer(spans)
+        self._asynchronous = AsynchronousInvocations(
+            settings, catalog, nats, gateway_client, self._slots, self._ledger, self._tracer
+        )
         catalog.on_trigger(lambda key, _: self._reconcile(key))
         catalog.on_function(lambda key, _: self._reconcile_function(key))
 
@@ -113,6 +122,7 @@ class Events:
             self._gateway,
             slots=lambda: self._usable_slots(spec.function),
             report=lambda backlog: self._ledger.put(spec.function, spec.trigger, backlog),
+            tracer=self._tracer,
         )
         self._runners[spec.trigger] = runner
         self._slots.listen(spec.function, runner.notice)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from nats.aio.client import Client
 
@@ -17,6 +18,7 @@ from funclet.core.sqs_event import Queue
 from funclet.errors import Unavailable
 from funclet.events.batch import Receipts, Settler, count_batch, run_batch
 from funclet.events.cancellation import cancel
+from funclet.events.tracing import EventTracer, batch_error, batch_headers
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class Runner:
         gateway: GatewayClient,
         slots: Callable[[], int],
         report: Callable[[int | None], None],
+        tracer: EventTracer | None = None,
     ) -> None:
+        self._tracer = tracer or EventTracer(None)
         self.spec = spec
         self._nats = nats
         self._gateway = gateway
@@ -185,7 +189,11 @@ class Runner:
         try:
             messages = [self._receipts.recall(message) for message in taken]
             settler = Settler(queue, spec.policy, spec.trigger, self._receipts)
-            count_batch(spec.trigger, await run_batch(messages, queue, spec.policy, spec.source, self._invoke, settler))
+            operation = self._tracer.batch(spec.subject, messages)
+            invoke = partial(self._invoke, batch_headers(operation))
+            answer = await run_batch(messages, queue, spec.policy, spec.source, invoke, settler)
+            operation.end(batch_error(answer))
+            count_batch(spec.trigger, answer)
         finally:
             self._invoking_messages -= len(taken)
             asyncio.get_running_loop().call_soon(self._changed.set)  # once this task is off the books
@@ -197,5 +205,5 @@ class Runner:
         self._invoking.add(task)
         self._invoking_messages += messages
 
-    async def _invoke(self, payload: bytes) -> Invocation:
-        return await self._gateway.invoke(self.spec.function, payload, self.spec.timeout_seconds)
+    async def _invoke(self, headers: Mapping[str, str], payload: bytes) -> Invocation:
+        return await self._gateway.invoke(self.spec.function, payload, self.spec.timeout_seconds, headers)

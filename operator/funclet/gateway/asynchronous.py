@@ -42,6 +42,8 @@ class Intake:
             meter.not_accepted += 1
             answer = _refusal(error, request_id)
         request.client.respond(request, answer)
+        if asked.on_answered is not None:
+            asked.on_answered(error)
 
     def find(self, request: "Request", asked: Lookup) -> None:
         """Answers the request with the result of an asynchronous invocation."""

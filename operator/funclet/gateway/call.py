@@ -1,5 +1,6 @@
 """One invocation on its way through the gateway."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,6 +61,8 @@ class Acceptance:
 
     served: Served
     event: Event
+    on_answered: Callable[[BaseException | None], None] | None = None
+    """Told when it is stored, or why it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,18 @@ class Lookup:
 
 
 class Reply(Protocol):
-    """How an invocation is answered: as the Lambda API does, or as an HTTP API does."""
+    """How an invocation is answered: as the Lambda API does, or as an HTTP API does.
 
-    def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> None:
+    `answered` and `refused` return the HTTP status that the caller gets.
+    """
+
+    def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> int:
         """The function has run, with or without success; if a part was `streamed` already, this is the end."""
 
     def streamed(self, call: "Call", content_type: str, pieces: list[bytes]) -> bool:
         """A part of an answer that comes as a stream. False: the caller is gone."""
 
-    def refused(self, call: "Call", error: LambdaError) -> None:
+    def refused(self, call: "Call", error: LambdaError) -> int:
         """The function has not run."""
 
 

@@ -24,6 +24,7 @@ from funclet.gateway.client import BODILESS
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.lambda_stage import lineage_of
 from funclet.gateway.request import Request
+from funclet.gateway.tracing import Tracer
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
 
@@ -31,7 +32,7 @@ REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
 class HttpReply:
     """Answers calls as an HTTP API of API Gateway does."""
 
-    def answered(self, call: Call, answer: InstanceAnswer, _: Measure) -> None:
+    def answered(self, call: Call, answer: InstanceAnswer, _: Measure) -> int:
         """The function's response; 500 when it failed or when its answer is no response.
 
         What has begun cannot become a 500: the caller sees that it is not whole.
@@ -39,10 +40,11 @@ class HttpReply:
         if call.stream_begun:
             client = call.request.client
             (client.cut_stream if answer.error else client.end_stream)(call.request)
-            return
+            return 200  # or what the function's first bytes said
         response = internal_error() if answer.error else parse_answer(answer.body)
         headers = [*response.headers, ("apigw-requestid", call.request_id)]
         call.request.client.respond(call.request, HttpAnswer(response.status, headers, response.body))
+        return response.status
 
     def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
         """Status and headers as soon as they are there, then the body as it comes."""
@@ -63,9 +65,11 @@ class HttpReply:
         call.stream_begun = True
         return client.begin_answer(request, answer) and client.write_piece(request, body)
 
-    def refused(self, call: Call, error: LambdaError) -> None:
+    def refused(self, call: Call, error: LambdaError) -> int:
         """The function has not run."""
-        call.request.client.respond(call.request, refusal(error))
+        answer = refusal(error)
+        call.request.client.respond(call.request, answer)
+        return answer.status
 
 
 def refusal(error: LambdaError) -> HttpAnswer:
@@ -79,7 +83,10 @@ def refusal(error: LambdaError) -> HttpAnswer:
 class HttpStage:
     """Matches requests with the routes of all triggers."""
 
-    def __init__(self, functions: Mapping[str, Served], triggers: Mapping[str, Trigger]) -> None:
+    def __init__(
+        self, functions: Mapping[str, Served], triggers: Mapping[str, Trigger], tracer: Tracer | None = None
+    ) -> None:
+        self._tracer = tracer
         self._functions = functions
         self._triggers = triggers
         self._table: RouteTable | None = None
@@ -123,6 +130,8 @@ class HttpStage:
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, encode_event(event))
         call.wants_stream = True
+        if self._tracer is not None:
+            trace = self._tracer.begin(call, trace, match.route.path)
         call.build_head(trace, None, log_tail=False)
         return call
 

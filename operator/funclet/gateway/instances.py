@@ -1,11 +1,13 @@
 """Keeps the pools as the catalog and the scaler's feed say."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from funclet.core.lambda_api import function_not_found, unavailable
 from funclet.core.messages import Draining, FeedMessage, Gone, InstanceAddress, Ping, Ready, Refused, Snapshot
 from funclet.core.revision import Revision
+from funclet.core.spans import Birth
 from funclet.gateway.call import Served
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
@@ -43,7 +45,7 @@ class InstanceBook:
             case Snapshot():
                 self._replace(message.instances)
             case Ready():
-                self._add(message.instance)
+                self._add(message.instance, Birth(time.time_ns(), message.phases))
             case Draining():
                 self._drain(message.instance)
             case Gone():
@@ -68,10 +70,12 @@ class InstanceBook:
         for served in self._dispatcher.functions.values():
             self._touch(served)
 
-    def _add(self, address: InstanceAddress) -> None:
+    def _add(self, address: InstanceAddress, birth: Birth | None = None) -> None:
         served = self._dispatcher.serve(address.function)
         self._owners[address.name] = served
-        self._dispatcher.assign(served.pool.add(address, self._loop.time()))
+        calls = served.pool.add(address, self._loop.time())
+        served.pool.instances[address.name].birth = birth
+        self._dispatcher.assign(calls)
         self._touch(served)
 
     def _drain(self, name: str) -> None:

@@ -18,7 +18,7 @@ def error_answer(error: LambdaError, request_id: str) -> HttpAnswer:
 class LambdaReply:
     """Answers calls as the Lambda API does, with Funclet's own figures beside."""
 
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> None:
+    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
         """200, also when the function failed: the header says so."""
         error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
         log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
@@ -33,11 +33,13 @@ class LambdaReply:
             f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {queue_ms}\r\n"
         )
         call.request.client.respond_raw(call.request, head, answer.body)
+        return 200
 
     def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
         """Nobody asked for a stream."""
         return False
 
-    def refused(self, call: Call, error: LambdaError) -> None:
+    def refused(self, call: Call, error: LambdaError) -> int:
         """The error's own status."""
         call.request.client.respond(call.request, error_answer(error, call.request_id))
+        return error.status

@@ -21,13 +21,14 @@ from funclet.core.lambda_api import (
     unknown_operation,
 )
 from funclet.core.revision import LATEST
-from funclet.core.trace import LINEAGE_LIMIT, advance, from_traceparent, read_header
+from funclet.core.trace import LINEAGE_LIMIT, advance, read_trace_id
 from funclet.gateway.call import Acceptance, Call, Lookup, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_reply import LambdaReply, error_answer
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.stream_reply import StreamReply
+from funclet.gateway.tracing import Tracer
 
 TARGETS_LIMIT = 4096
 """Parsed URLs that are remembered."""
@@ -42,7 +43,9 @@ class LambdaStage:
         functions: Mapping[str, Served],
         pending: Collection[str],
         accounts: Mapping[str, str],
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._default_namespace = settings.default_namespace
         self._region = settings.region
         self._functions = functions
@@ -102,7 +105,7 @@ class LambdaStage:
         streaming = target.operation == "InvokeWithResponseStream"
         invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
         if (invocation_type == b"Event" and not streaming) or target.operation == "InvokeAsync":
-            return _accept(request, served, request_id)
+            return self._accept(request, served, request_id)
         if invocation_type != b"RequestResponse":
             return _other_type(invocation_type, request_id, streaming=streaming)
         trace = lineage_of(headers, served)
@@ -113,8 +116,19 @@ class LambdaStage:
         call = Call(served, served.revision, request, reply, request_id, request.body or b"{}")
         call.wants_stream = streaming
         log_tail = headers.get(b"x-amz-log-type") == b"Tail"
+        if self._tracer is not None:
+            trace = self._tracer.begin(call, trace)
         call.build_head(trace, context, log_tail=log_tail)
         return call
+
+    def _accept(self, request: Request, served: Served, request_id: str) -> Acceptance | LambdaError:
+        if len(request.body) > EVENT_LIMIT_BYTES:
+            return event_too_large(len(request.body), EVENT_LIMIT_BYTES)
+        context = request.fields.get(b"x-amz-client-context", b"").decode("latin-1")
+        trace_id = read_trace_id(request.fields) or new_trace_id()
+        event = Event(request_id, served.key, request.body or b"{}", trace_id=trace_id, client_context=context)
+        acceptance = Acceptance(served, event)
+        return acceptance if self._tracer is None else self._tracer.accept(acceptance, request.fields)
 
     def find_key(self, request: Request, target: Target) -> str | None:
         """The function that this request invokes, if it does so at once."""
@@ -136,15 +150,6 @@ class LambdaStage:
         return served
 
 
-def read_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The caller's X-Ray header, if it is one, or its traceparent in that form."""
-    if (given := headers.get(b"x-amzn-trace-id")) is not None:
-        return read_header(given.decode("latin-1"))
-    if (given := headers.get(b"traceparent")) is not None:
-        return from_traceparent(given.decode("latin-1"))
-    return None
-
-
 def lineage_of(headers: Mapping[bytes, bytes], served: Served) -> str | LambdaError:
     """The trace header that the function gets: it tells of this invocation too. A loop that may not go on ends here."""
     given = read_trace_id(headers)
@@ -159,15 +164,6 @@ def lineage_of(headers: Mapping[bytes, bytes], served: Served) -> str | LambdaEr
         return trace
     served.meter.recursions_terminated += 1
     return recursive_invocation(served.key, before)
-
-
-def _accept(request: Request, served: Served, request_id: str) -> Acceptance | LambdaError:
-    if len(request.body) > EVENT_LIMIT_BYTES:
-        return event_too_large(len(request.body), EVENT_LIMIT_BYTES)
-    context = request.fields.get(b"x-amz-client-context", b"").decode("latin-1")
-    trace_id = read_trace_id(request.fields) or new_trace_id()
-    event = Event(request_id, served.key, request.body or b"{}", trace_id=trace_id, client_context=context)
-    return Acceptance(served, event)
 
 
 def _other_type(invocation_type: bytes, request_id: str, *, streaming: bool) -> HttpAnswer | LambdaError:

@@ -13,6 +13,7 @@ from funclet.adapters.event_log import EventLog
 from funclet.adapters.health import HealthServer, registry_text
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.metrics import INVOCATIONS
+from funclet.adapters.otlp.exporter import open_exporter
 from funclet.adapters.resources import Resources
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.adapters.usage_journal import UsageJournal
@@ -36,18 +37,23 @@ async def run(settings: GatewaySettings, resources: Resources) -> None:
     catalog = Catalog(resources)
     scaler = ScalerClient(settings.scaler_url, settings.internal_token, settings.name or socket.gethostname())
     event_log = EventLog(settings.nats_url) if settings.nats_url else None
-    gateway = Gateway(settings, catalog, scaler, event_log)
+    spans = open_exporter("gateway")
+    gateway = Gateway(settings, catalog, scaler, event_log, spans=spans)
     usage = UsageReporter(INVOCATIONS, UsageJournal(settings.usage_journal), settings.nats_url)
     health = HealthServer(settings.metrics_port, registry_text, lambda: gateway.ready, fd=settings.metrics_fd)
     await health.start()
     following = asyncio.create_task(catalog.run())
     await catalog.synced()
     await usage.start()
+    if spans is not None:
+        await spans.start()
     await gateway.start()
     garbage.settle()
     end = asyncio.create_task(stopped.wait())
     await asyncio.wait((following, end), return_when=asyncio.FIRST_COMPLETED)
     await gateway.stop()
+    if spans is not None:
+        await spans.stop()
     await usage.stop()
     await health.stop()
     if following.done():

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from typing import Protocol
 
 from funclet.adapters.event_log import EventLog
+from funclet.adapters.otlp.exporter import SpanExporter
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
@@ -35,6 +36,7 @@ from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.relay import Relay
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
+from funclet.gateway.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class FunctionCatalog(Protocol):
 class Gateway:
     """Serves callers. The catalog is run by whoever made it; `port` is known after `start`.
 
-    Without an event log asynchronous invocations are refused.
+    Without an event log asynchronous invocations are refused; with `spans` invocations are recorded.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Gateway:
         scaler: ScalerClient,
         event_log: EventLog | None = None,
         limits: Limits | None = None,
+        spans: SpanExporter | None = None,
     ) -> None:
         self.port = settings.port
         self.limits = limits or Limits()
@@ -90,6 +93,7 @@ class Gateway:
         self._handover: Handover | None = None
         self._event_log = event_log
         self._intake = Intake(event_log)
+        self._tracer = None if spans is None else Tracer(spans, settings.region)
         self._accounts: dict[str, str] = {}
         self._deserted = asyncio.Event()
         self._events_authorization = f"Bearer {settings.internal_token}".encode()
@@ -108,8 +112,9 @@ class Gateway:
         self._demand = DemandReporter(self._scaler.reporter, self._scaler.report, self._drained, self.loop)
         self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.limits, self.answer_budget)
         self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
-        self._lambda = LambdaStage(settings, self._dispatcher.functions, self._catalog.pending, self._accounts)
-        self._http = HttpStage(self._dispatcher.functions, self._catalog.triggers)
+        functions, tracer = self._dispatcher.functions, self._tracer
+        self._lambda = LambdaStage(settings, functions, self._catalog.pending, self._accounts, tracer)
+        self._http = HttpStage(functions, self._catalog.triggers, tracer)
         self._follow_catalog()
         self._sweep()
         if settings.peer_port is not None:

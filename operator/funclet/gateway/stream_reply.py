@@ -23,23 +23,25 @@ class StreamReply:
                 return False
         return client.write_piece(call.request, b"".join(map(payload_chunk, pieces)))
 
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> None:
+    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
         """The last event; before it the whole answer, if it came whole."""
         code, details = _read_error(answer)
         end = invoke_complete(code, details, answer.log_result)
         client = call.request.client
         if call.stream_begun:
             client.end_stream(call.request, end)
-            return
+            return 200
         chunk = payload_chunk(answer.body) if answer.body and not answer.error else b""
         figures = (
             f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
         )
         client.respond_raw(call.request, _head(call, PLAIN_TYPE) + figures, chunk + end)
+        return 200
 
-    def refused(self, call: Call, error: LambdaError) -> None:
+    def refused(self, call: Call, error: LambdaError) -> int:
         """Nothing has begun: the error's own status, as for Invoke."""
         call.request.client.respond(call.request, error_answer(error, call.request_id))
+        return error.status
 
 
 def _head(call: Call, content_type: str) -> str:

@@ -24,6 +24,7 @@ from funclet.adapters.instances import machine_runtimes
 from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.adapters.nats_server import NatsServer
+from funclet.adapters.otlp.exporter import SpanExporter, open_exporter
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.adapters.usage_journal import UsageJournal
@@ -128,7 +129,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     gateway_settings = GatewaySettings(
         host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url, nats_url=nats_url
     )
-    gateway = Gateway(gateway_settings, catalog, gateway_feed, EventLog(nats_url))
+    spans = await _open_exporter(house, "gateway")
+    gateway = Gateway(gateway_settings, catalog, gateway_feed, EventLog(nats_url), spans=spans)
     usage = UsageReporter(INVOCATIONS, UsageJournal(folder / "usage"), nats_url)
     await _start(house, usage.start, usage.stop)
     await _start(house, gateway.start, gateway.stop)
@@ -144,7 +146,7 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
         scaler_url=scaler_url,
         async_retry_seconds=settings.async_retry_seconds,
     )
-    events = Events(events_settings, catalog, nats, invoker, events_feed)
+    events = Events(events_settings, catalog, nats, invoker, events_feed, await _open_exporter(house, "events"))
     await _start(house, events.start, events.stop)
 
     health = HealthServer(0, host=HOST)
@@ -157,6 +159,13 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     print(f"Funclet is listening on {url}", flush=True)
     print(f"JetStream is at {nats_url}", flush=True)
     print(f"Metrics are at http://{HOST}:{health.port}/metrics", flush=True)
+
+
+async def _open_exporter(house: contextlib.AsyncExitStack, role: str) -> SpanExporter | None:
+    exporter = open_exporter(role)
+    if exporter is not None:
+        await _start(house, exporter.start, exporter.stop)
+    return exporter
 
 
 async def _start_nats(house: contextlib.AsyncExitStack, store: Path) -> str:

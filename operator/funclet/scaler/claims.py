@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from funclet.adapters import metrics
 from funclet.core.claims import ClaimQueue
 from funclet.core.instances import Instance
 from funclet.core.pool import POOL_MEMORY_MIB, Pool, find_claimable, may_use_pool, pool_of
 from funclet.core.revision import Revision
 from funclet.scaler.fleet import Fleet, NotCreated
+from funclet.scaler.phases import note_phase
 from funclet.scaler.pools import Pools
 from funclet.scaler.sizes import OnMisfit, Sizes
 
@@ -118,7 +118,7 @@ class Claims:
         assert instance is not None  # `take` has asked
         instance.asked_at = self._next_asked(revision.key)
         instance.was_waiting = instance.since <= instance.asked_at
-        metrics.COLD_START_SECONDS.labels("claim").observe(self._clock() - instance.asked_at)
+        note_phase(instance, "claim", instance.asked_at, self._clock())
         self._fleet.claim(instance, revision)
         pusher.push(instance, revision)
         self._sizes.fit(instance, revision.memory_mib, on_misfit)

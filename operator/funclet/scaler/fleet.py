@@ -4,7 +4,6 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from funclet.adapters.metrics import COLD_START_SECONDS
 from funclet.api.function import PodSettings
 from funclet.core import tokens
 from funclet.core.images import ImageFunction
@@ -25,6 +24,7 @@ from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_
 from funclet.core.revision import Revision, image_function
 from funclet.scaler.feed import Feed
 from funclet.scaler.labels import Labels
+from funclet.scaler.phases import note_phase, phases_before
 from funclet.scaler.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,9 @@ class Fleet:
     def ready(self, instance: Instance, slots: tuple[int, ...], revision: Revision) -> None:
         """The agent has the code: the gateways first, the labels in a quiet moment."""
         instance.slots = slots
-        instance.advance(Step.ACCEPTED, self._clock())
-        self.feed.send(Ready(instance=self.address(instance)))
+        now = self._clock()
+        instance.advance(Step.ACCEPTED, now)
+        self.feed.send(Ready(instance=self.address(instance), phases=phases_before(instance, now)))
         self._log("instance ready", instance)
         self.labels.postpone(instance, revision.pod)
 
@@ -232,7 +233,7 @@ class Fleet:
         def created() -> None:
             instance.created_at = self._clock() if awaited else None
             if awaited:
-                COLD_START_SECONDS.labels("create").observe(self._clock() - began)
+                note_phase(instance, "create", began, self._clock())
 
         def failed(message: str) -> None:
             if instance.state is State.GONE:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from funclet.adapters.instances.backend import Observed, Phase
-from funclet.adapters.metrics import COLD_START_SECONDS
 from funclet.core.instances import Instance, State
 from funclet.core.revision import Revision
 from funclet.scaler.arrivals import Arrivals
 from funclet.scaler.fleet import Fleet
+from funclet.scaler.phases import note_phase
 from funclet.scaler.pools import Pools
 from funclet.scaler.reconciler import Reconciler
 from funclet.scaler.setbacks import Setbacks
@@ -79,7 +79,7 @@ class Observer:
     def _arrived(self, instance: Instance) -> None:
         self._fleet.listens(instance)
         if instance.created_at is not None:
-            COLD_START_SECONDS.labels("start").observe(self._clock() - instance.created_at)
+            note_phase(instance, "start", instance.created_at, self._clock())
         if instance.function is None:
             self._pools.note_success((instance.namespace, instance.runtime))
         self._look_after(instance)

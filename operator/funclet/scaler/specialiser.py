@@ -1,11 +1,10 @@
 """Pushes code to instances: so many at a time, fair between functions, and tells how it ended."""
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Protocol
 
-from funclet.adapters import agent_client, metrics
+from funclet.adapters import agent_client
 from funclet.adapters.agent_client import AgentAddress
 from funclet.core.arn import function_arn
 from funclet.core.instances import Instance, State, Step
@@ -14,6 +13,7 @@ from funclet.core.revision import LATEST, Revision
 from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
 from funclet.scaler.code import Ingredients
 from funclet.scaler.fleet import Fleet
+from funclet.scaler.phases import note_phase
 from funclet.scaler.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -122,9 +122,9 @@ class Specialiser:
     async def _send(self, instance: Instance, revision: Revision, head: Specialisation, packages: list[bytes]) -> None:
         assert instance.host is not None
         assert instance.agent_port is not None
-        instance.advance(Step.PUSHED, self._clock())
+        began = self._clock()
+        instance.advance(Step.PUSHED, began)
         address = AgentAddress(instance.host, instance.agent_port, self._fleet.specialise_token(instance))
-        began = time.perf_counter()
         try:
             slots = await agent_client.specialise(address, head, packages, CONNECT_PATIENCE_SECONDS)
         except InvalidSpec as error:
@@ -132,7 +132,7 @@ class Specialiser:
         except (Unavailable, Conflict) as error:
             self._outcome.failed(instance, revision, error.message)
         else:
-            metrics.COLD_START_SECONDS.labels("specialise").observe(time.perf_counter() - began)
+            note_phase(instance, "specialise", began, self._clock())
             self._outcome.accepted(instance, revision, slots)
 
     def _head(self, revision: Revision, environment: dict[str, str], layer_bytes: list[int]) -> Specialisation:

@@ -1,0 +1,165 @@
+"""The spans of this gateway's invocations: begun where a call is read, ended by its reply.
+
+A call that is recorded gets a reply that notes how it ended, around its own. So nothing between the two knows of spans,
+and calls that are not recorded pay for the decision alone.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+from funclet.adapters.event_streams import EVENT_SUBJECT, place
+from funclet.adapters.otlp.exporter import SpanExporter
+from funclet.core.http_event import split_stream
+from funclet.core.lambda_api import LambdaError
+from funclet.core.spans import (
+    Attributes,
+    Invocation,
+    Kind,
+    OneSpan,
+    Span,
+    error_attributes,
+    find_error_type,
+    function_attributes,
+    message_attributes,
+)
+from funclet.core.trace import TraceContext, move, read_context, read_trace_id
+from funclet.errors import Unavailable
+from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Measure, Reply
+from funclet.gateway.identifiers import new_trace_id
+
+TRIGGER = b"x-funclet-trigger"
+"""By it the events role says that an invocation is one for messages."""
+SERVER_ERROR = 500
+FOR_EVER = 1e6
+"""Seconds; longer than any call waits, so that all of its time is meant."""
+
+
+class Tracer:
+    """Decides which calls are recorded."""
+
+    def __init__(self, exporter: SpanExporter, region: str) -> None:
+        self.put = exporter.put
+        self._sampler = exporter.sampler
+        self._new_id = exporter.new_id
+        self._region = region
+
+    def begin(self, call: Call, header: str, route: str = "") -> str:
+        """The trace header for the function: of a recorded call it names the handler's span.
+
+        `header` is what it would be otherwise; `route` that of an HTTP trigger.
+        """
+        fields = call.request.fields
+        parent = self._parent(fields, header)
+        if parent is None:
+            return header
+        trigger = "http" if route else "pubsub" if fields.get(TRIGGER) == b"pubsub" else "other"
+        common = function_attributes(self._region, call.served.key, trigger, route)
+        call.reply = recorded = RecordedReply(self, call.reply, parent, self._new_id(), self._new_id(), common)
+        return move(header, recorded.handler)
+
+    def accept(self, acceptance: Acceptance, fields: Mapping[bytes, bytes]) -> Acceptance:
+        """The same for an event: its attempts come below its acceptance."""
+        event = acceptance.event
+        parent = self._parent(fields, event.trace_id)
+        if parent is None:
+            return acceptance
+        began_ns = time.time_ns()
+        context = TraceContext(parent.trace_id, self._new_id(), sampled=True)
+        subject = place(EVENT_SUBJECT, event.key)
+
+        def end(error: BaseException | None) -> None:
+            reason = (error.reason if isinstance(error, Unavailable) else type(error).__name__) if error else None
+            attributes = (("messaging.message.id", event.request_id), *error_attributes(reason))
+            span = Span(
+                f"publish {subject}", Kind.PRODUCER, context, parent.span_id, began_ns, max(began_ns, time.time_ns()),
+                message_attributes("publish", subject), attributes, failed=error is not None,
+            )  # fmt: skip
+            self.put(OneSpan(span))
+
+        event = dataclasses.replace(event, trace_id=move(event.trace_id, context))
+        return dataclasses.replace(acceptance, event=event, on_answered=end)
+
+    def _parent(self, fields: Mapping[bytes, bytes], header: str) -> TraceContext | None:
+        """The place in its trace of a call with this header; None: it is not recorded."""
+        context, decided = read_context(header), None
+        if context is None:
+            context = read_context(new_trace_id())
+            assert context is not None
+        elif read_trace_id(fields) is not None:  # or else the header was made here, and decides nothing
+            decided = context.sampled
+        return context if self._sampler.samples(context.trace_id, decided) else None
+
+
+class RecordedReply:
+    """Answers as the call's own reply does, and puts the invocation's spans into the queue."""
+
+    __slots__ = ("_common", "_parent", "_reply", "_span_id", "_start_ns", "_status", "_tracer", "handler")
+
+    def __init__(
+        self, tracer: Tracer, reply: Reply, parent: TraceContext, span_id: str, handler_id: str, common: Attributes
+    ) -> None:
+        self._start_ns = time.time_ns()
+        self._tracer = tracer
+        self._reply = reply
+        self._parent = parent
+        self._span_id = span_id
+        self._common = common
+        self._status: int | None = None
+        """Of a stream, which begins before the function has ended."""
+        self.handler = TraceContext(parent.trace_id, handler_id, sampled=True)
+
+    def streamed(self, call: Call, content_type: str, pieces: list[bytes]) -> bool:
+        """A part of a stream; with the first one comes the status."""
+        goes_on = self._reply.streamed(call, content_type, pieces)
+        if self._status is None and (split := split_stream(content_type, call.stream_start)) is not None:
+            self._status = split[0].status
+        return goes_on
+
+    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
+        """The function has run."""
+        status = self._reply.answered(call, answer, measure)
+        status = self._status or status
+        error = find_error_type(answer.error, answer.body) if answer.error else None
+        if error is None and status >= SERVER_ERROR:
+            error = str(status)
+        assert call.slot is not None
+        instance = call.slot.instance
+        invocation = self._end(call, status, error, call.sent_at - call.queued_at, cold=answer.init_us is not None)
+        self._tracer.put(
+            invocation._replace(
+                function_failed=answer.error is not None,
+                instance=instance.address.name,
+                duration_ns=None if answer.duration_us is None else answer.duration_us * 1000,
+                init_ns=None if answer.init_us is None else answer.init_us * 1000,
+                birth=instance.birth,
+            )
+        )
+        return status
+
+    def refused(self, call: Call, error: LambdaError) -> int:
+        """The function has not run; a call that has a deadline has waited."""
+        status = self._reply.refused(call, error)
+        queue_seconds = FOR_EVER if call.deadline else 0.0
+        self._tracer.put(self._end(call, status, error.error_type, queue_seconds, cold=False))
+        return status
+
+    def _end(self, call: Call, status: int, error: str | None, queue_seconds: float, *, cold: bool) -> Invocation:
+        attributes: Attributes = (
+            ("faas.invocation_id", call.request_id),
+            ("faas.coldstart", cold),
+            ("http.request.method", call.request.method.decode()),
+            ("http.response.status_code", status),
+        )
+        return Invocation(
+            name=call.served.key.partition("/")[2],
+            common=self._common,
+            context=TraceContext(self._parent.trace_id, self._span_id, sampled=True),
+            parent_id=self._parent.span_id,
+            handler_id=self.handler.span_id,
+            start_ns=self._start_ns,
+            end_ns=max(self._start_ns, time.time_ns()),
+            queue_ns=round(queue_seconds * 1e9),
+            attributes=(*attributes, *error_attributes(error)),
+            error_type=error,
+        )
