@@ -206,7 +206,7 @@ class LocalWorld(World):
 
     namespace = "default"
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.said: list[str] = []
         self.process = subprocess.Popen(
@@ -215,6 +215,7 @@ class LocalWorld(World):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

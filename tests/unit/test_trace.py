@@ -2,7 +2,16 @@
 
 import pytest
 
-from funclet.core.trace import LINEAGE_FUNCTIONS, advance, from_traceparent, lineage_token, read_header
+from funclet.core.trace import (
+    LINEAGE_FUNCTIONS,
+    TraceContext,
+    advance,
+    from_traceparent,
+    lineage_token,
+    move,
+    read_context,
+    read_header,
+)
 
 ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 ORDERS, MAIL = lineage_token("shop/orders"), lineage_token("shop/mail")
@@ -57,3 +66,40 @@ def test_what_is_no_header_is_not_passed_on(value: str) -> None:
 )
 def test_w3cs_traceparent_becomes_an_x_ray_header(given: str, header: str | None) -> None:
     assert from_traceparent(given) == header
+
+
+TRACE = "5759e988bd862e3fe1be46a994272793"
+
+
+@pytest.mark.parametrize(
+    ("header", "place"),
+    [
+        (ROOT, TraceContext(TRACE, "53995c3f42cd8ad8", sampled=True)),
+        ("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", TraceContext(TRACE, sampled=False)),
+        ("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=?", TraceContext(TRACE)),
+        (f"Self=1-1-1;{ROOT};Lineage=a87bd80c:1", TraceContext(TRACE, "53995c3f42cd8ad8", sampled=True)),
+        (ROOT.replace(";", "; "), TraceContext(TRACE, "53995c3f42cd8ad8", sampled=True)),
+        ("Root=1-5759e988-bd862e3fe1be46a994272793f", None),
+        ("Uproot=1-5759e988-bd862e3fe1be46a994272793", None),
+        ("Self=1", None),
+    ],
+)
+def test_the_place_that_a_header_names(header: str, place: TraceContext | None) -> None:
+    assert read_context(header) == place
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [
+        (ROOT, ""),
+        (f"{ROOT};Lineage={ORDERS}:1", f";Lineage={ORDERS}:1"),
+        (f"Self=2;{ROOT.replace(';', '; ')};Lineage={ORDERS}:1", f";Self=2;Lineage={ORDERS}:1"),
+        ("Self=2", ";Self=2"),
+        ("Sampled=0", ""),
+    ],
+)
+def test_a_header_is_moved_to_another_place_and_says_the_rest_as_before(header: str, rest: str) -> None:
+    place = TraceContext("a" * 32, "b" * 16, sampled=True)
+    moved = move(header, place)
+    assert moved == f"Root=1-aaaaaaaa-{'a' * 24};Parent={'b' * 16};Sampled=1{rest}"
+    assert read_context(moved) == place

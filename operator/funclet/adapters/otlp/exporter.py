@@ -10,6 +10,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 from typing import Protocol
 
 from funclet.adapters.metrics import SPANS_DROPPED, SPANS_EXPORTED
@@ -151,7 +152,7 @@ def open_exporter(role: str, environment: Mapping[str, str] = os.environ) -> Spa
     What cannot be understood is logged and means none: no role ends for the sake of its spans.
     """
     try:
-        settings = read_settings(environment, f"funclet-{role}")
+        settings = read_settings(environment, f"funclet-{role}", environment.get("FUNCLET_NAME") or gethostname())
     except InvalidSpec as error:
         log.error("no spans are exported", extra={"variable": error.field, "detail": f"{error.field} {error.message}"})
         return None

@@ -38,8 +38,11 @@ class OtlpSettings:
     resource: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_settings(environment: Mapping[str, str], service: str) -> OtlpSettings | None:
-    """The settings of this environment for a role; None: nothing is to be exported. Raises InvalidSpec."""
+def read_settings(environment: Mapping[str, str], service: str, instance: str) -> OtlpSettings | None:
+    """The settings of this environment for a role, and its name among others of its kind.
+
+    None: nothing is to be exported. Raises InvalidSpec.
+    """
     variables = _Variables(environment)
     endpoint = variables.find_endpoint()
     if endpoint is None:
@@ -62,7 +65,7 @@ def read_settings(environment: Mapping[str, str], service: str) -> OtlpSettings 
         queue_size=variables.count("OTEL_BSP_MAX_QUEUE_SIZE", 2048),
         batch_size=variables.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
         sampler=parse_sampler(variables[SAMPLER_VARIABLE].lower(), variables[ARGUMENT_VARIABLE]),
-        resource=variables.read_resource(service),
+        resource=variables.read_resource({"service.name": service, "service.instance.id": instance}),
     )  # fmt: skip
 
 
@@ -97,11 +100,10 @@ class _Variables:
         common, own = "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
         return {**_read_pairs(self[common], common), **_read_pairs(self[own], own)}
 
-    def read_resource(self, service: str) -> dict[str, str]:
+    def read_resource(self, default: Mapping[str, str]) -> dict[str, str]:
         """What is said of the service."""
-        name = "OTEL_RESOURCE_ATTRIBUTES"
-        given = {"service.name": service, **_read_pairs(self[name], name)}
-        return {**given, "service.name": self["OTEL_SERVICE_NAME"]} if self["OTEL_SERVICE_NAME"] else given
+        variable, name = "OTEL_RESOURCE_ATTRIBUTES", self["OTEL_SERVICE_NAME"]
+        return {**default, **_read_pairs(self[variable], variable), **({"service.name": name} if name else {})}
 
     def read_tls(self) -> ssl.SSLContext | None:
         """The certificates that are named; None: the system's."""
