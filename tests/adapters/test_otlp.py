@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -81,9 +83,7 @@ async def test_a_collector_gets_the_span_as_it_was_recorded(collector: Collector
     async with exporting(settings) as exporter:
         exporter.put(record(3, name))
         await eventually(lambda: counted() == before + 1)
-    (span,) = [
-        span for span in collector.spans(lambda spans: name in {span.name for span in spans}) if span.name == name
-    ]
+    (span,) = collector.named(name, 1)
     assert (span.kind, span.trace_id, span.span_id, span.parent_id) == (Kind.CONSUMER, TRACE, f"{3:016x}", "c" * 16)
     assert (span.start_ns, span.end_ns) == (START_NS, END_NS)
     assert span.attributes == {"messaging.system": "nats", "messaging.batch.message_count": 3, "faas.coldstart": True}
@@ -186,6 +186,15 @@ async def test_a_mistake_in_the_environment_means_no_spans(caplog: pytest.LogCap
     (line,) = caplog.records
     assert line.__dict__["variable"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
     assert open_exporter("gateway", {}) is None
+
+
+def test_nothing_of_it_is_loaded_where_nothing_is_exported() -> None:
+    text = (
+        "import sys, funclet.local.house as house\n"
+        "assert house.open_exporter('gateway', {}) is None\n"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'google.protobuf'))])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", text], text=True) == "[]\n"
 
 
 async def _accept(_: web.Request) -> web.Response:

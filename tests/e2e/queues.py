@@ -59,12 +59,13 @@ class Queues:
 
         self._do(delete)
 
-    def publish(self, subject: str, messages: Iterable[Any]) -> None:
+    def publish(self, subject: str, messages: Iterable[Any], headers: dict[str, str] | None = None) -> None:
         """Returns when the stream has stored them all."""
 
         async def publish(jetstream: JetStreamContext) -> None:
             for future in [
-                await jetstream.publish_async(subject, json.dumps(message).encode()) for message in messages
+                await jetstream.publish_async(subject, json.dumps(message).encode(), headers=headers)
+                for message in messages
             ]:
                 await future
 
