@@ -115,6 +115,12 @@ def test_a_failure_of_the_function_is_its_handlers() -> None:
     assert [span.failed for span in answered_500.spans(numbered())] == [True, False]
 
 
+def test_a_call_that_a_clock_too_coarse_says_waited_has_no_queue() -> None:
+    at_once = WARM._replace(end_ns=START, queue_ns=MS, duration_ns=None)
+    assert list(times(at_once)) == ["invoke hello", "handler"]
+    assert at_once.size == 2
+
+
 lengths = st.integers(0, 100 * MS)
 moments = st.floats(-0.2, 0.2)
 births = st.builds(

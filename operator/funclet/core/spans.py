@@ -94,7 +94,7 @@ class Invocation(NamedTuple):
         """How many spans it has."""
         if self.init_ns is not None:
             return len(self.spans(str))
-        return 1 + (self.queue_ns > 0) + (self.instance is not None)
+        return 1 + (self._sent_ns > self.start_ns) + (self.instance is not None)
 
     def spans(self, new_id: NewId) -> list[Span]:
         """Its spans, the parents first."""
@@ -102,11 +102,14 @@ class Invocation(NamedTuple):
             f"invoke {self.name}", Kind.SERVER, self.context, self.parent_id, self.start_ns, self.end_ns,
             self.common, self.attributes, failed=self.error_type is not None,
         )  # fmt: skip
-        sent_ns = min(self.start_ns + self.queue_ns, self.end_ns)
-        spans = [root, *self._waiting(sent_ns, new_id)]
+        spans = [root, *self._waiting(self._sent_ns, new_id)]
         if self.instance is not None:
-            spans += self._running(self.instance, sent_ns, new_id)
+            spans += self._running(self.instance, self._sent_ns, new_id)
         return spans
+
+    @property
+    def _sent_ns(self) -> int:
+        return min(self.start_ns + self.queue_ns, self.end_ns)
 
     def _waiting(self, sent_ns: int, new_id: NewId) -> Iterator[Span]:
         if sent_ns == self.start_ns:
