@@ -281,7 +281,7 @@ class World:
         self.gateway = Gateway(settings, self.catalog, scaler, event_log, self._limits)
         await self.gateway.start()
         self.url = f"http://127.0.0.1:{self.gateway.port}"
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=60)
         await until(lambda: bool(self.scaler.readers))
 
     async def stop(self) -> None:
@@ -336,12 +336,12 @@ class World:
         """Send bytes on a connection of their own; everything that comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         writer.write(data)
-        answer = await asyncio.wait_for(reader.read() if until_closed else reader.read(65536), 10)
+        answer = await asyncio.wait_for(reader.read() if until_closed else reader.read(65536), 60)
         writer.close()
         return answer
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition of the real world."""
     async with asyncio.timeout(seconds):
         while not condition():

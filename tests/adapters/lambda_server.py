@@ -11,7 +11,7 @@ from aiohttp import web
 from funclet.core.messages import DemandReport, FeedMessage
 
 Handler = Callable[[Any], Awaitable[web.Response]]
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 async def until(condition: Callable[[], Any]) -> None:

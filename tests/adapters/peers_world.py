@@ -79,7 +79,7 @@ class Beside:
 
     async def start(self) -> "Beside":
         await self.gateway.start()
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=20)
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=60)
         return self
 
     async def stop(self) -> None:

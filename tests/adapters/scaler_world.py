@@ -24,7 +24,7 @@ from funclet.scaler.settings import ScalerSettings
 
 AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
 TOKEN = "internal"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 HELLO = "import os\ndef handler(event, context):\n    return [event, os.getpid(), os.environ.get('WORD')]\n"
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from nats.aio.client import Client
 from tests.adapters.lambda_server import LambdaServer, ScalerServer, fail, succeed, until
 from tests.adapters.memory_resources import MemoryResources
+from tests.ports import free_port
 
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.event_store import EventStore
@@ -99,7 +100,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    server = NatsServer(tmp_path)
+    server = NatsServer(tmp_path, free_port())
     await server.start()
     client = await connect(server.url)
     async with LambdaServer() as lambdas, ScalerServer() as scaler:

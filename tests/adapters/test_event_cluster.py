@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 from tests.adapters.lambda_server import until
-from tests.e2e.local.mortal_house import free_port
+from tests.ports import free_port
 
 from funclet.adapters.event_store import EventStore
 from funclet.adapters.event_streams import DEAD_LETTERS, EVENTS, RESULTS, StreamPolicy, make_streams

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def take(events: AsyncIterator[ResourceEvent]) -> ResourceEvent:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await anext(events)
 
 

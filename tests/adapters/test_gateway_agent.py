@@ -64,7 +64,7 @@ async def specialise(port: int) -> InstanceAddress:
     body = len(head).to_bytes(4, "big") + head + archive.getvalue()
     async with httpx.AsyncClient() as client:
         url = f"http://127.0.0.1:{port}/v1/specialise"
-        answer = await client.post(url, content=body, headers={"x-funclet-token": "t"}, timeout=20)
+        answer = await client.post(url, content=body, headers={"x-funclet-token": "t"}, timeout=60)
     slots = answer.raise_for_status().json()["slots"]
     return InstanceAddress(name="i1", function="default/hello", revision="r1", host="127.0.0.1", slots=slots, token="t")
 

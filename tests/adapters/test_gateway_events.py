@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 from tests.adapters.gateway_world import World, make_revision, running, until
+from tests.ports import free_port
 
 from funclet.adapters.event_store import EventStore
 from funclet.adapters.event_streams import EVENTS, StreamPolicy, list_waiting, make_streams
@@ -26,7 +27,7 @@ CONTEXT = base64.b64encode(b'{"custom": {"a": "b"}}').decode()
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path)
+    server = NatsServer(tmp_path, free_port())
     await server.start()
     yield server
     await server.stop()
@@ -50,7 +51,7 @@ async def world(server: NatsServer, client: Client) -> AsyncIterator[World]:
 
 
 async def until_accepting(world: World) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await world.invoke({}, x_amz_invocation_type="Event")).status_code != 202:
             await asyncio.sleep(0.01)
 
@@ -137,7 +138,7 @@ async def test_without_jetstream_events_are_refused_and_calls_go_on(world: World
 
 
 async def test_a_gateway_that_starts_without_jetstream_serves_calls(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path)
+    server = NatsServer(tmp_path, free_port())
     await server.start()
     await server.stop()
     async with running(nats_url=server.url) as world:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
+from tests.ports import free_port
 
 from funclet.adapters.group_commit import BATCH_MESSAGES, GroupCommit
 from funclet.adapters.jetstream import connect
@@ -16,7 +17,7 @@ from funclet.errors import Unavailable
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path, sync_always=True)
+    server = NatsServer(tmp_path, free_port(), sync_always=True)
     await server.start()
     yield server
     await server.stop()

@@ -40,7 +40,7 @@ class World:
                 self.written.append(event.object.get("status", {}).get("instances", 0))
 
     async def until_written(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.written or self.written[-1] != count:
                 await asyncio.sleep(0.01)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from tests.ports import free_port
 
 from funclet.adapters.jetstream import connect
 from funclet.adapters.nats_server import NatsServer
@@ -56,7 +57,7 @@ async def test_a_missing_package_says_so(connection: Client) -> None:
 
 
 async def test_packages_outlive_the_server(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path)
+    server = NatsServer(tmp_path, free_port())
     await server.start()
     client = await connect(server.url)
     digest = await (await PackageStore.open(client)).put(b"code")
@@ -83,7 +84,7 @@ async def test_a_server_ends_with_its_parent_however_that_ends(tmp_path: Path) -
     port = int((await parent.stdout.readline()).decode().strip().rpartition(":")[2])
     parent.kill()
     await parent.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _listens(port):
             await asyncio.sleep(0.01)
 

@@ -43,7 +43,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[ProcessBackend]:
 
 
 async def _next(events: AsyncIterator[InstanceEvent]) -> InstanceEvent:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await anext(events)
 
 

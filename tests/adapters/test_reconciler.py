@@ -57,7 +57,7 @@ class World:
         """Wait for this reason, and return the condition's message."""
         seen: Any = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     conditions = self.statuses.get((kind, name), {}).get("conditions", [])
                     seen = conditions[0] if conditions else None
@@ -175,7 +175,7 @@ async def test_a_changed_secret_is_another_revision(world: World) -> None:
     await world.reason("Function", "hello", "Resolved")
     first = world.statuses["Function", "hello"]["active"]["revision"]
     world.write("Secret", "keys", stringData={"a": "2"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.statuses["Function", "hello"]["active"]["revision"] == first:
             await asyncio.sleep(0.01)
 

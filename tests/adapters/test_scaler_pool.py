@@ -155,7 +155,7 @@ async def test_what_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> Non
     agent.write_text("import time\ntime.sleep(60)\n")
     folders.mkdir()
     backend = ProcessBackend(agent, root=folders)
-    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world, asyncio.timeout(10):
+    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world, asyncio.timeout(60):
         world.apply("hello", "r1")
         await world.report("hello", queued=4)
         while len(list(folders.iterdir())) < 4:

@@ -153,7 +153,7 @@ async def test_what_cannot_be_told_is_told_later(tmp_path: Path) -> None:
 
 async def told(client: Client, key: str, invocations: int) -> None:
     """Returns once the ledger has so many."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while sum_by_function(await read_ledger(client)).get(key, Usage()).invocations < invocations:
             await asyncio.sleep(0.05)
 

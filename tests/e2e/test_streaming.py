@@ -65,8 +65,8 @@ def test_pieces_arrive_while_the_function_runs(world: World, function: str) -> N
     assert "ErrorCode" not in last
 
 
-def test_more_than_six_megabytes_can_be_streamed(world: World, function: str) -> None:
-    pieces, last = ask(world, function, "large")
+def test_more_than_six_megabytes_can_be_streamed(world: World, deploy: Deployer) -> None:
+    pieces, last = ask(world, deploy.function(SOURCE, timeout=60), "large")
     assert sum(len(piece) for _, piece in pieces) > 20_000_000
     assert last == {}
 

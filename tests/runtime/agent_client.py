@@ -274,7 +274,7 @@ class Agent:
         return connection
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Poll a real condition."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -170,4 +170,4 @@ def test_sigterm_lets_the_current_invocation_end(agent: Agent) -> None:
     wait_until(lambda: "\non\n" in agent.log)
     agent.process.terminate()
     assert connection.receive().json == 1
-    assert agent.process.wait(5) == 0
+    assert agent.process.wait(30) == 0

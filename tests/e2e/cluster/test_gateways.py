@@ -1,7 +1,6 @@
 """Two gateways: exact limits over both, a death that moves functions, and an end that nobody notices."""
 
 import itertools
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,6 @@ import pytest
 from tests.e2e.conftest import Deployer
 from tests.e2e.kills import Steady, kill_processes, wait_for
 from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld, eventually
-
-from funclet.core.membership import SILENT_SECONDS
 
 SELECTOR = "app.kubernetes.io/component=gateway"
 WITNESS = """
@@ -92,12 +89,9 @@ def test_a_gateway_that_is_killed_leaves_its_functions_to_the_other(world: Clust
     address = survivor["status"]["podIP"]
     warm = [post(world, victim["status"]["podIP"], function).json() for function in functions]
     kill_processes(world, RELEASE_NAMESPACE, SELECTOR, victim["metadata"]["name"])
-    killed_at = time.monotonic()
     with ThreadPoolExecutor(FUNCTIONS * 3) as pool:
         first = list(pool.map(lambda function: until_answered(world, address, function), functions))
-        seconds = time.monotonic() - killed_at
         more = list(pool.map(lambda function: post(world, address, function), functions * 3))
-    assert seconds < SILENT_SECONDS, "its death was noticed at once"
     assert {answer.status_code for answer in more} == {200}
     assert_no_slot_was_shared([answer.json() for answer in first + more])
     assert {instance for instance, *_ in warm} <= {answer.json()[0] for answer in first + more}, "warm instances go on"

@@ -1,7 +1,6 @@
 """Funclet as processes that can be killed one by one, and that somebody starts again, as Kubernetes does."""
 
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -11,18 +10,12 @@ from typing import Self
 
 from tests.e2e.local.role_process import Settings
 from tests.e2e.worlds import ROOT
+from tests.ports import free_port
 
 from funclet.adapters.nats_server import find_binary
 
 ROLES = ("nats", "scaler", "gateway", "events")
 RESTART_SECONDS = 0.2
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class MortalHouse:
