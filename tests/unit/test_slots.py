@@ -296,7 +296,8 @@ class Pool(RuleBasedStateMachine):
         usable = {
             slot
             for instance in self.pool.instances.values()
-            if instance.open and instance.address.revision == self.pool.revision
+            if not (instance.draining or instance.broken or instance.gone)
+            if instance.address.revision == self.pool.revision
             for slot in instance.slots
             if not slot.busy
         }

@@ -137,14 +137,15 @@ class FunctionMeter:
         usage = self.usage
         if usage is None:
             usage = self.usage = self._open_usage(self.key)
+        mib_ms = memory_mib * billed_ms
         if usage is not None:
-            usage.count(billed_ms, memory_mib * billed_ms, failed=failed)
+            usage.count(billed_ms, mib_ms, failed)
         if failed:
             self.error += 1
         else:
             self.ok += 1
         self.billed_ms += billed_ms
-        self.mib_ms += memory_mib * billed_ms
+        self.mib_ms += mib_ms
         self.duration_us += duration_us
         self.duration_buckets[bisect_left(_BUCKETS_US, duration_us)] += 1
 

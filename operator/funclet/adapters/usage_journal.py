@@ -33,6 +33,11 @@ class UsageEntry:
 
     __slots__ = ("_journal", "_offset", "billed_ms", "errors", "hour", "invocations", "is_changed", "key", "mib_ms")
 
+    invocations: int
+    errors: int
+    billed_ms: int
+    mib_ms: int
+
     def __init__(self, journal: "UsageJournal", offset: int, key: str, hour: int, usage: Usage) -> None:
         self.key = key
         self.hour = hour
@@ -42,15 +47,13 @@ class UsageEntry:
         self._offset = offset
         self._set(usage)
 
-    def count(self, billed_ms: int, mib_ms: int, *, failed: bool) -> None:
+    def count(self, billed_ms: int, mib_ms: int, failed: bool) -> None:
         """Add one invocation."""
-        self.invocations += 1
-        self.errors += failed
-        self.billed_ms += billed_ms
-        self.mib_ms += mib_ms
-        NUMBERS.pack_into(
-            self._journal.memory, self._offset, self.hour, self.invocations, self.errors, self.billed_ms, self.mib_ms
-        )
+        self.invocations = invocations = self.invocations + 1
+        self.errors = errors = self.errors + failed
+        self.billed_ms = billed_ms = self.billed_ms + billed_ms
+        self.mib_ms = mib_ms = self.mib_ms + mib_ms
+        NUMBERS.pack_into(self._journal.memory, self._offset, self.hour, invocations, errors, billed_ms, mib_ms)
         if not self.is_changed:
             self.is_changed = True
             self._journal.changed.append(self)

@@ -191,7 +191,7 @@ def is_latest(qualifier: str | None) -> bool:
     return qualifier is None or qualifier == LATEST
 
 
-def _is_plain_json(body: bytes) -> bool:
+def is_plain_json(body: bytes) -> bool:
     """Whether it is JSON in UTF-8, found out without building what it says: 5 MB take 4 ms, json.loads takes 50.
 
     False decides nothing: the standard library is more lenient (NaN, UTF-16, half of a surrogate pair), and so are we.
@@ -207,7 +207,7 @@ def check_payload(body: bytes) -> LambdaError | None:
     """Lambda refuses a payload that is not JSON before the function sees it. An empty one is an empty event."""
     if not body:
         return None
-    if _is_plain_json(body):
+    if is_plain_json(body):
         return None
     try:
         json.loads(body)

@@ -16,7 +16,7 @@ Methods change the state and return what is to be done. `now` is in seconds of a
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from funclet.core.messages import FunctionDemand, InstanceAddress, InstanceUse
 from funclet.errors import Throttled, Unavailable
@@ -46,7 +46,8 @@ class Instance:
     """One instance as this gateway uses it."""
 
     __slots__ = (
-        "address", "birth", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots", "uses",
+        "address", "birth", "broken", "busy", "connect_failures", "draining", "gone", "idle_since", "slots", "usable",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, address: InstanceAddress, now: float) -> None:
@@ -56,13 +57,16 @@ class Instance:
         self.idle_since = now
         self.connect_failures = self.uses = 0
         self.draining = self.broken = self.gone = False
+        self.usable = False
+        """Whether it may get invocations: it is of the current revision, and none of these three."""
         self.birth: Birth | None = None
         """Known of an instance that somebody waited for while this gateway was there."""
 
-    @property
-    def open(self) -> bool:
-        """Whether it may get invocations, if its revision is the current one."""
-        return not (self.draining or self.broken or self.gone)
+    def judge(self, revision: str | None) -> bool:
+        """Find out whether it is usable, after a change of itself or of the current revision."""
+        closed = self.draining or self.broken or self.gone
+        self.usable = self.address.revision == revision and not closed
+        return self.usable
 
 
 class Slot:
@@ -75,7 +79,7 @@ class Slot:
         self.index = index
         self.port = port
         self.busy = False
-        self.channel: object | None = None
+        self.channel: Any = None
 
     @property
     def name(self) -> SlotName:
@@ -141,11 +145,11 @@ class FunctionPool(Generic[W]):
         """An invocation has ended. Returns the waiter that runs on this slot now, if any."""
         if service_ms is not None:
             self.service_ms = moving_average(self.service_ms, service_ms)
-        instance = slot.instance
-        usable = instance.address.revision == self.revision and instance.open
+        usable = slot.instance.usable
         if usable and self.waiting:
             return self._dequeue()
-        self._vacate(slot, now)
+        self.in_flight -= 1
+        self._clear(slot, now)
         if usable:
             self._free.append(slot)
         return None
@@ -167,8 +171,9 @@ class FunctionPool(Generic[W]):
         if instance.connect_failures >= CONNECT_FAILURES_LIMIT and not instance.broken:
             instance.broken = True
             self._rebuild_free()
-        self._vacate(slot, now)
-        if self._usable(instance):
+        self.in_flight -= 1
+        self._clear(slot, now)
+        if instance.usable:
             self._free.insert(0, slot)
         if self._free:
             return self._take()
@@ -176,12 +181,8 @@ class FunctionPool(Generic[W]):
         self.waiting.move_to_end(waiter, last=False)
         return None
 
-    def _vacate(self, slot: Slot, now: float) -> None:
-        """Nothing runs on this slot any more."""
-        self.in_flight -= 1
-        self._clear(slot, now)
-
     def _clear(self, slot: Slot, now: float) -> None:
+        """Nothing runs on this slot any more."""
         slot.busy = False
         instance = slot.instance
         instance.busy -= 1
@@ -199,7 +200,7 @@ class FunctionPool(Generic[W]):
             for slot in instance.slots:
                 if slot.name in self.elsewhere:
                     self._block(slot)
-        if self._usable(instance):
+        if instance.judge(self.revision):
             self._free.extend(slot for slot in reversed(instance.slots) if not slot.busy)
         return self._assign()
 
@@ -219,6 +220,7 @@ class FunctionPool(Generic[W]):
         if instance is None:
             return []
         instance.gone = True
+        instance.judge(self.revision)
         self.elsewhere = {slot: by for slot, by in self.elsewhere.items() if slot[0] != name}
         self._rebuild_free()
         return instance.slots
@@ -265,7 +267,7 @@ class FunctionPool(Generic[W]):
         slot = self._find_slot(name)
         if slot is not None:
             self._clear(slot, now)
-            if self._usable(slot.instance):
+            if slot.instance.usable:
                 self._free.append(slot)
         return self._assign()
 
@@ -307,9 +309,6 @@ class FunctionPool(Generic[W]):
             instances=uses,
         )
 
-    def _usable(self, instance: Instance) -> bool:
-        return instance.address.revision == self.revision and instance.open
-
     def _take(self) -> Slot:
         slot = self._free.pop()
         slot.busy = True
@@ -326,12 +325,14 @@ class FunctionPool(Generic[W]):
 
     def _rebuild_free(self) -> None:
         """Keep the order of the slots that stay; add those of instances that have become usable."""
-        kept = [slot for slot in self._free if self._usable(slot.instance)]
+        for instance in self.instances.values():
+            instance.judge(self.revision)
+        kept = [slot for slot in self._free if slot.instance.usable]
         known = set(kept)
         new = [slot for slot in self._usable_idle_slots() if slot not in known]
         self._free = new + kept
 
     def _usable_idle_slots(self) -> Iterator[Slot]:
         for instance in self.instances.values():
-            if self._usable(instance):
+            if instance.usable:
                 yield from (slot for slot in instance.slots if not slot.busy)

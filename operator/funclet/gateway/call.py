@@ -27,17 +27,6 @@ class InstanceAnswer:
     close: bool = False
 
 
-@dataclass(slots=True)
-class Measure:
-    """What was metered for one answer."""
-
-    duration_us: int
-    billed_ms: int
-    init_us: int | None
-    memory_mib: int
-    queue_seconds: float
-
-
 class Served:
     """One function as this gateway serves it. `revision` is None when the catalog does not have it."""
 
@@ -80,7 +69,7 @@ class Reply(Protocol):
     `answered` and `refused` return the HTTP status that the caller gets.
     """
 
-    def answered(self, call: "Call", answer: InstanceAnswer, measure: Measure) -> int:
+    def answered(self, call: "Call", answer: InstanceAnswer) -> int:
         """The function has run, with or without success; if a part was `streamed` already, this is the end."""
 
     def streamed(self, call: "Call", content_type: str, pieces: list[bytes]) -> bool:
@@ -94,9 +83,13 @@ class Call:
     """One invocation. `head` is what follows the name of the request id's header in the request to the instance."""
 
     __slots__ = (
-        "body", "deadline", "head", "queued_at", "reply", "request", "request_id", "revision", "sent_at", "served",
-        "slot", "stream_begun", "stream_start", "wants_stream",
+        "billed_ms", "body", "deadline", "duration_us", "head", "queued_at", "reply", "request", "request_id",
+        "revision", "sent_at", "served", "slot", "stream_begun", "stream_start", "wants_stream",
     )  # fmt: skip
+
+    duration_us: int
+    """The handler's time, once it is answered."""
+    billed_ms: int
 
     def __init__(
         self, served: Served, revision: Revision, request: "Request", reply: Reply, request_id: str, body: bytes
@@ -109,20 +102,20 @@ class Call:
         self.body = body
         self.head = b""
         self.slot: Slot | None = None
-        self.queued_at = 0.0
-        self.sent_at = 0.0
-        self.deadline = 0.0
+        self.queued_at = self.sent_at = self.deadline = 0.0
         self.wants_stream = self.stream_begun = False
         """Whether the instance may answer bit by bit; whether the caller has got the first bit."""
         self.stream_start = b""
         """What has come of a stream whose status and headers are not complete."""
 
-    def build_head(self, trace_id: str, client_context: str | None, *, log_tail: bool) -> None:
-        """What every slot is sent of this call, after the slot's own prefix."""
-        context = f"lambda-runtime-client-context: {client_context}\r\n" if client_context else ""
-        tail = "x-amz-log-type: Tail\r\n" if log_tail else ""
-        stream = "lambda-runtime-function-response-mode: streaming\r\n" if self.wants_stream else ""
+    def build_head(self, trace_id: str, more: str = "") -> None:
+        """What every slot is sent of this call, after the slot's own prefix; `more`: further header lines."""
         self.head = (
-            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{context}{tail}{stream}"
+            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{more}"
             f"content-length: {len(self.body)}\r\n\r\n"
         ).encode()
+
+    def want_stream(self) -> str:
+        """Let the instance answer bit by bit; returns the header line that says so."""
+        self.wants_stream = True
+        return "lambda-runtime-function-response-mode: streaming\r\n"

@@ -12,6 +12,8 @@ from typing import Protocol, cast
 from funclet.core.handover import NO_ROW, Row
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget
+from funclet.gateway.call import Call
+from funclet.gateway.plain import PlainReader
 from funclet.gateway.reading import Bounds, RequestReader
 from funclet.gateway.request import Request
 from funclet.gateway.unread import Unread
@@ -28,6 +30,10 @@ class Owner(Bounds, Protocol):
     stopping: bool
 
     @property
+    def plain(self) -> PlainReader | None:
+        """None: all requests go the long way."""
+
+    @property
     def date_header(self) -> str:
         """RFC 9110, 6.6.1, with its line's end."""
 
@@ -36,6 +42,9 @@ class Owner(Bounds, Protocol):
 
     def handle(self, request: Request) -> None:
         """Answer this request, now or later, by `request.client.respond`."""
+
+    def submit(self, call: Call) -> None:
+        """Answer a plain invocation, now or later."""
 
     def place(self, request: Request) -> None:
         """The same for one that was handled before and has not begun: its function may have moved."""
@@ -54,7 +63,7 @@ class ClientProtocol(asyncio.Protocol):
     """One connection of a caller."""
 
     __slots__ = (
-        "_current", "_deadline", "_limits", "_lingering", "_loop", "_owner", "_paused", "_queue", "_reader",
+        "_current", "_deadline", "_limits", "_lingering", "_loop", "_owner", "_paused", "_plain", "_queue", "_reader",
         "_transport", "_unread", "moves", "row", "source_ip",
     )  # fmt: skip
 
@@ -65,6 +74,7 @@ class ClientProtocol(asyncio.Protocol):
         self._owner = owner
         self._limits = owner.limits
         self._loop = owner.loop
+        self._plain = owner.plain
         self._reader = RequestReader(self, owner)
         self._queue = self._reader.queue
         self._transport: asyncio.Transport | None = None
@@ -105,9 +115,17 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read; complete requests are answered in their order."""
-        if not self._lingering:
-            self._reader.feed(data)
-            self._next()
+        if self._lingering:
+            return
+        if self._current is None and self._unread is None and self._plain is not None and self._reader.is_between:
+            call = self._plain.read(self, data)
+            if call is not None:
+                self._current = call.request
+                self._reader.received = 0
+                self._owner.submit(call)
+                return
+        self._reader.feed(data)
+        self._next()
 
     def invite(self) -> None:
         """The caller waits for a word until it sends the body (RFC 9110, 10.1.1); it has one if no answer is due."""

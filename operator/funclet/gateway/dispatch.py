@@ -10,7 +10,7 @@ from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_
 from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.gateway.call import Call, InstanceAnswer, Served
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.limits import Limits
 from funclet.gateway.settings import GatewaySettings
@@ -76,7 +76,8 @@ class Dispatcher:
             return
         self.active.add(call)
         if slot is not None:
-            self._demand.touch(pool)
+            if pool not in self._demand.changed:
+                self._demand.touch(pool)
             self._send(slot, call, call.queued_at)
         else:
             call.deadline = call.queued_at + self._settings.queue_timeout_seconds
@@ -86,11 +87,7 @@ class Dispatcher:
         call.slot = slot
         call.sent_at = now
         call.deadline = now + call.revision.timeout_seconds + self._guard_seconds
-        channel = slot.channel
-        if channel is None:
-            channel = SlotConnection(self, slot)
-        assert isinstance(channel, SlotConnection)
-        channel.send(call)
+        (slot.channel or SlotConnection(self, slot)).send(call)
 
     def assign(self, pairs: list[tuple[Slot, Call]]) -> None:
         """Send waiters to slots that have become free for them."""
@@ -102,10 +99,36 @@ class Dispatcher:
         """The instance has answered: free the slot for the next call, meter, answer."""
         now = self.loop.time()
         occupied_us = int((now - call.sent_at) * 1_000_000)
-        duration_us = occupied_us if answer.duration_us is None else answer.duration_us
-        self._release(slot, call, now, max(0, occupied_us - (answer.init_us or 0)) / 1000)
-        measure = self._meter(call, occupied_us, duration_us, answer)
-        call.reply.answered(call, answer, measure)
+        served, init_us = call.served, answer.init_us or 0
+        pool = served.pool
+        self.active.discard(call)
+        waiter = pool.release(slot, now, max(0, occupied_us - init_us) / 1000)
+        if pool not in self._demand.changed:
+            self._demand.touch(pool)
+        if waiter is not None:
+            self._send(slot, waiter, now)
+        elif self.on_vacated is not None or pool.revision is None:
+            self._vacated(slot, served)
+        call.duration_us = duration_us = occupied_us if answer.duration_us is None else answer.duration_us
+        call.billed_ms = billed = billed_ms(duration_us, init_us)
+        served.meter.count_run(duration_us, billed, call.revision.memory_mib, failed=answer.error is not None)
+        if answer.init_us is not None:
+            self._note_init(call, occupied_us, answer.init_us)
+        call.reply.answered(call, answer)
+
+    def _vacated(self, slot: Slot, served: Served) -> None:
+        if self.on_vacated is not None:
+            self.on_vacated(served.key, slot)
+        else:
+            self.discard_unused(served)
+
+    def _note_init(self, call: Call, occupied_us: int, init_us: int) -> None:
+        """The call waited for a cold start."""
+        call.served.pool.note_init(init_us / 1000)
+        call.served.meter.cold_starts += 1
+        COLD_START_SECONDS.labels("queue").observe(call.sent_at - call.queued_at)
+        COLD_START_SECONDS.labels("init").observe(init_us / 1_000_000)
+        COLD_START_SECONDS.labels("first_answer").observe(max(0, occupied_us - init_us) / 1_000_000)
 
     def stream(self, call: Call, content_type: str, pieces: list[bytes]) -> None:
         """The instance answers bit by bit."""
@@ -115,45 +138,19 @@ class Dispatcher:
     def _break_off(self, call: Call) -> None:
         """The caller of a stream went away: the instance need not go on."""
         slot = call.slot
-        if call in self.active and slot is not None and isinstance(slot.channel, SlotConnection):
+        if call in self.active and slot is not None and slot.channel is not None:
             slot.channel.cancel()
             self.complete(slot, call, InstanceAnswer(b""))
 
     def throttle(self, call: Call, *, paused: bool) -> None:
         """The caller of a stream does not read, or reads again."""
         channel = call.slot.channel if call.slot is not None and call in self.active else None
-        if call.stream_begun and isinstance(channel, SlotConnection):
+        if call.stream_begun and channel is not None:
             (channel.pause if paused else channel.resume)()
 
     def hold(self, connection: SlotConnection) -> None:
         """No room for an answer: it is tried again at each sweep."""
         self._held.append(connection)
-
-    def _release(self, slot: Slot, call: Call, now: float, service_ms: float | None) -> None:
-        self.active.discard(call)
-        pool = call.served.pool
-        waiter = pool.release(slot, now, service_ms)
-        self._demand.touch(pool)
-        if waiter is not None:
-            self._send(slot, waiter, now)
-        elif self.on_vacated is not None:
-            self.on_vacated(pool.key, slot)
-        elif pool.revision is None:
-            self.discard_unused(call.served)
-
-    def _meter(self, call: Call, occupied_us: int, duration_us: int, answer: InstanceAnswer) -> Measure:
-        memory_mib = call.revision.memory_mib
-        queue_seconds = call.sent_at - call.queued_at
-        billed = billed_ms(duration_us, answer.init_us or 0)
-        meter = call.served.meter
-        meter.count_run(duration_us, billed, memory_mib, failed=answer.error is not None)
-        if answer.init_us is not None:
-            call.served.pool.note_init(answer.init_us / 1000)
-            meter.cold_starts += 1
-            COLD_START_SECONDS.labels("queue").observe(queue_seconds)
-            COLD_START_SECONDS.labels("init").observe(answer.init_us / 1_000_000)
-            COLD_START_SECONDS.labels("first_answer").observe(max(0, occupied_us - answer.init_us) / 1_000_000)
-        return Measure(duration_us, billed, answer.init_us, memory_mib, queue_seconds)
 
     # --- what goes wrong ---
 
@@ -224,6 +221,6 @@ class Dispatcher:
 
     def _expire(self, slot: Slot, call: Call) -> None:
         """The instance did not even answer that the time is over."""
-        if isinstance(slot.channel, SlotConnection):
+        if slot.channel is not None:
             slot.channel.cancel()
         self._fail(slot, call, timeout_error(call.request_id, call.revision.timeout_seconds))

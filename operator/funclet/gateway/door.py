@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.core.messages import PeerNote
 from funclet.gateway.budget import Budget
+from funclet.gateway.call import Call
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.limits import Limits
 from funclet.gateway.notes import NOTE_PATH
@@ -58,6 +59,7 @@ class Owner(Protocol):
 class Door:
     """Owns the connections of other gateways."""
 
+    plain = None
     stopping = False
 
     def __init__(self, owner: Owner, neighbourhood: Neighbourhood, token: str) -> None:
@@ -127,6 +129,9 @@ class Door:
             request.client.source_ip = fields.pop(SOURCE, b"").decode("latin-1")
             self._neighbourhood.pass_over_all(fields.pop(PASSED_OVER, b"").decode("latin-1"))
             self.place(request)
+
+    def submit(self, call: Call) -> None:
+        """Nothing is plain that comes from a gateway."""
 
     def place(self, request: Request) -> None:
         """Serve it, if its function is at home here; it is never passed on again."""

@@ -19,7 +19,7 @@ from funclet.core.http_event import (
 )
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
-from funclet.gateway.call import Call, InstanceAnswer, Measure, Served
+from funclet.gateway.call import Call, InstanceAnswer, Served
 from funclet.gateway.client import BODILESS
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.lambda_stage import lineage_of
@@ -32,7 +32,7 @@ REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
 class HttpReply:
     """Answers calls as an HTTP API of API Gateway does."""
 
-    def answered(self, call: Call, answer: InstanceAnswer, _: Measure) -> int:
+    def answered(self, call: Call, answer: InstanceAnswer) -> int:
         """The function's response; 500 when it failed or when its answer is no response.
 
         What has begun cannot become a 500: the caller sees that it is not whole.
@@ -129,10 +129,9 @@ class HttpStage:
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, encode_event(event))
-        call.wants_stream = True
         if self._tracer is not None:
             trace = self._tracer.begin(call, trace, match.route.path)
-        call.build_head(trace, None, log_tail=False)
+        call.build_head(trace, call.want_stream())
         return call
 
 

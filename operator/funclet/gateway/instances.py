@@ -11,7 +11,6 @@ from funclet.core.spans import Birth
 from funclet.gateway.call import Served
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
-from funclet.gateway.upstream import SlotConnection
 
 
 class InstanceBook:
@@ -92,7 +91,7 @@ class InstanceBook:
         if served is None:
             return
         for slot in served.pool.remove(name):
-            if isinstance(slot.channel, SlotConnection):
+            if slot.channel is not None:
                 slot.channel.close()
         self._touch(served)
         self._dispatcher.discard_unused(served)

@@ -2,7 +2,7 @@
 
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import LambdaError
-from funclet.gateway.call import Call, InstanceAnswer, Measure
+from funclet.gateway.call import Call, InstanceAnswer
 
 JSON = ("content-type", "application/json")
 
@@ -18,19 +18,20 @@ def error_answer(error: LambdaError, request_id: str) -> HttpAnswer:
 class LambdaReply:
     """Answers calls as the Lambda API does, with Funclet's own figures beside."""
 
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
+    def answered(self, call: Call, answer: InstanceAnswer) -> int:
         """200, also when the function failed: the header says so."""
         error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
         log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
-        queue_ms = f"{measure.queue_seconds * 1000:.2f}" if measure.queue_seconds else "0.00"
+        queue_seconds = call.sent_at - call.queued_at
+        queue_ms = f"{queue_seconds * 1000:.2f}" if queue_seconds else "0.00"
         cold = ""
-        if measure.init_us is not None:
-            cold = f"X-Funclet-Init-Ms: {measure.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
+        if answer.init_us is not None:
+            cold = f"X-Funclet-Init-Ms: {answer.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
         head = (
             f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: {call.request_id}\r\n"
             f"X-Amz-Executed-Version: $LATEST\r\n{error}{log}{cold}"
-            f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
-            f"X-Funclet-Memory-Mib: {measure.memory_mib}\r\nX-Funclet-Queue-Ms: {queue_ms}\r\n"
+            f"X-Funclet-Duration-Ms: {call.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {call.billed_ms}\r\n"
+            f"X-Funclet-Memory-Mib: {call.revision.memory_mib}\r\nX-Funclet-Queue-Ms: {queue_ms}\r\n"
         )
         call.request.client.respond_raw(call.request, head, answer.body)
         return 200

@@ -96,12 +96,12 @@ class LambdaStage:
         self, request: Request, target: Target, served: Served, request_id: str
     ) -> Call | Acceptance | HttpAnswer | LambdaError:
         headers = request.fields
-        context = None
+        more = ""
         if (given := headers.get(b"x-amz-client-context")) is not None:
-            decoded = decode_client_context(given.decode("latin-1"))
-            if isinstance(decoded, LambdaError):
-                return decoded
-            context = decoded
+            context = decode_client_context(given.decode("latin-1"))
+            if isinstance(context, LambdaError):
+                return context
+            more = f"lambda-runtime-client-context: {context}\r\n"
         streaming = target.operation == "InvokeWithResponseStream"
         invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
         if (invocation_type == b"Event" and not streaming) or target.operation == "InvokeAsync":
@@ -114,12 +114,21 @@ class LambdaStage:
         assert served.revision is not None
         reply = self._stream_reply if streaming else self._reply
         call = Call(served, served.revision, request, reply, request_id, request.body or b"{}")
-        call.wants_stream = streaming
-        log_tail = headers.get(b"x-amz-log-type") == b"Tail"
+        if headers.get(b"x-amz-log-type") == b"Tail":
+            more += "x-amz-log-type: Tail\r\n"
+        if streaming:
+            more += call.want_stream()
         if self._tracer is not None:
             trace = self._tracer.begin(call, trace)
-        call.build_head(trace, context, log_tail=log_tail)
+        call.build_head(trace, more)
         return call
+
+    def find_plain_key(self, url: bytes) -> str | None:
+        """The function that a request with this URL and no meaningful header invokes; None: it is no such request."""
+        target = self.find_target(url)
+        if not isinstance(target, Target) or target.operation != "Invoke" or target.account is not None:
+            return None
+        return f"{target.namespace or self._default_namespace}/{target.name}" if is_latest(target.qualifier) else None
 
     def _accept(self, request: Request, served: Served, request_id: str) -> Acceptance | LambdaError:
         if len(request.body) > EVENT_LIMIT_BYTES:

@@ -89,6 +89,17 @@ class Neighbourhood:
         self._forwarder.forward(request, key)
         return False
 
+    def serves(self, key: str, client: ClientProtocol) -> bool:
+        """Whether this caller's call of this function may begin here and now. False: nothing has happened."""
+        homes = self.homes
+        if not homes.others:
+            return True
+        now = self.loop.time()
+        if homes.home(key, now) != homes.me or not homes.is_settled(key, now):
+            return False
+        client.row = NO_ROW
+        return True
+
     def is_settled(self, key: str, request: Request) -> bool:
         """Whether to serve a request whose home is here now. False: it waits for the others' word."""
         if self.homes.is_settled(key, self.loop.time()):

@@ -12,7 +12,7 @@ import httptools
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget, Lease
 from funclet.gateway.limits import Limits
-from funclet.gateway.request import Request, head_bytes, judge_head
+from funclet.gateway.request import Request, add_field, head_bytes, judge_head
 
 if TYPE_CHECKING:
     from funclet.gateway.client import ClientProtocol
@@ -40,7 +40,7 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_size", "_bounds", "_client", "_fields", "_in_head", "_joined", "_limits", "_owed", "_parser",
-        "_received", "_request", "cut", "deadline", "fault", "queue", "receiving",
+        "_request", "cut", "deadline", "fault", "queue", "received", "receiving",
     )  # fmt: skip
 
     def __init__(self, client: "ClientProtocol", bounds: Bounds) -> None:
@@ -51,7 +51,7 @@ class RequestReader:
         self._request = Request(client)
         self._fields = self._request.fields
         self._body: list[bytes] = []
-        self._received = self._body_size = self._joined = 0
+        self.received = self._body_size = self._joined = 0
         """Of the request that is being read: all bytes, those of its body, headers that came more than once."""
         self._owed = 0
         """Bytes of a body that the parser left out."""
@@ -81,7 +81,7 @@ class RequestReader:
         """More bytes of the caller."""
         rest = data
         while rest and not self.cut:
-            self._received += len(rest)
+            self.received += len(rest)
             if self._owed:
                 rest = self._take_owed(rest)
                 continue
@@ -94,8 +94,8 @@ class RequestReader:
             except httptools.HttpParserError:
                 rest = b""
                 self._fail(message_answer(400, "Bad Request"))
-            if self._received > self._limits.head_bytes + size:
-                self._check_received(self._received - self._body_size - size)
+            if self.received > self._limits.head_bytes + size:
+                self._check_received(self.received - self._body_size - size)
 
     def _decline_upgrade(self, rest: bytes) -> bytes:
         """Nothing is upgraded: the request is answered as if it had not asked, and `rest` belongs to the next ones."""
@@ -139,14 +139,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer, which goes nowhere."""
-        name = name.lower()
-        fields = self._fields
-        if name in fields:
-            self._joined += 1
-            if self._joined > self._limits.headers:
-                return
-            value = fields[name] + (b"; " if name == b"cookie" else b",") + value
-        fields[name] = value
+        if self._joined <= self._limits.headers:
+            self._joined += add_field(self._fields, name.lower(), value)
 
     def on_headers_complete(self) -> None:
         """Refuse what is not clear or too large before it is read."""
@@ -160,7 +154,7 @@ class RequestReader:
         refusal = judge_head(request, len(fields) + self._joined, limits)
         if refusal is not None:
             self._fail(refusal)
-        elif self._received > limits.head_bytes and head_bytes(request) > limits.head_bytes:
+        elif self.received > limits.head_bytes and head_bytes(request) > limits.head_bytes:
             self._fail(message_answer(431, "Request Header Fields Too Large"))
         elif b"content-length" in fields and int(fields[b"content-length"]) > limits.body_bytes:
             self._fail(self._bounds.too_large(request.url))
@@ -209,7 +203,7 @@ class RequestReader:
         self._body = []
         self._in_head = True
         self.receiving = False
-        self._received = 0
+        self.received = 0
         self.queue.append(self._request)
         if len(self.queue) > self._limits.pipelined:
             self._request.keep_alive = False

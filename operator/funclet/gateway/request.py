@@ -19,15 +19,14 @@ class Request:
     """One request, complete."""
 
     __slots__ = (
-        "body", "call", "client", "deadline", "fields", "is_old", "keep_alive", "lease", "method", "relay", "url",
+        "_fields", "_head", "body", "call", "client", "deadline", "is_old", "keep_alive", "lease", "method",
+        "relay", "url",
     )  # fmt: skip
 
     call: "Call | None"
     """The invocation that it has become, until it is answered."""
     relay: "Relay | None"
     """Its way to another gateway, until it is answered."""
-    fields: dict[bytes, bytes]
-    """Headers by name in lower case; several of one name are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
     lease: "Lease | None"
     """What a large body takes of the gateway's budget."""
     deadline: float
@@ -35,14 +34,35 @@ class Request:
     is_old: bool
     """HTTP/1.0: it cannot read chunks."""
 
-    def __init__(self, client: "ClientProtocol") -> None:
+    def __init__(self, client: "ClientProtocol", head: bytes = b"") -> None:
+        """`head`, up to its last header: of a request that has been found good."""
         self.client = client
         self.call = self.relay = self.lease = None
         self.url = self.method = self.body = b""
-        self.fields = {}
+        self._head = head
+        self._fields: dict[bytes, bytes] | None = None if head else {}
         self.deadline = 0.0
         self.keep_alive = True
         self.is_old = False
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        """Headers by name in lower case; several of one name are joined."""
+        if self._fields is None:
+            self._fields = {}
+            for line in self._head.split(b"\r\n")[1:]:
+                name, _, value = line.partition(b":")
+                add_field(self._fields, name.lower(), value.lstrip(b" \t"))
+        return self._fields
+
+
+def add_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> bool:
+    """Add a header; True: one of its name is there, and they are joined (RFC 9110, 5.3; cookies: RFC 9113, 8.2.3)."""
+    if name in fields:
+        fields[name] += (b"; " if name == b"cookie" else b",") + value
+        return True
+    fields[name] = value
+    return False
 
 
 def judge_head(request: Request, header_count: int, limits: Limits) -> HttpAnswer | None:

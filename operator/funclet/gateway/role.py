@@ -33,6 +33,7 @@ from funclet.gateway.lambda_reply import error_answer
 from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
 from funclet.gateway.peers import Neighbourhood
+from funclet.gateway.plain import PlainReader
 from funclet.gateway.relay import Relay
 from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
@@ -119,6 +120,14 @@ class Gateway:
         self._sweep()
         if settings.peer_port is not None:
             await self._meet_others(settings.peer_port)
+        self.plain = PlainReader(
+            self._lambda.find_plain_key,
+            self._dispatcher.functions,
+            None if self._neighbourhood is None else self._neighbourhood.serves,
+            self.limits,
+            self._tracer,
+        )
+        self.submit = self._dispatcher.submit
         self._tasks = [
             self.loop.create_task(self._demand.run()),
             self.loop.create_task(self._scaler.follow(self._apply)),

@@ -4,7 +4,7 @@ import json
 
 from funclet.core.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
 from funclet.core.lambda_api import LambdaError
-from funclet.gateway.call import Call, InstanceAnswer, Measure
+from funclet.gateway.call import Call, InstanceAnswer
 from funclet.gateway.lambda_reply import error_answer
 
 PLAIN_TYPE = "application/json"
@@ -23,7 +23,7 @@ class StreamReply:
                 return False
         return client.write_piece(call.request, b"".join(map(payload_chunk, pieces)))
 
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
+    def answered(self, call: Call, answer: InstanceAnswer) -> int:
         """The last event; before it the whole answer, if it came whole."""
         code, details = _read_error(answer)
         end = invoke_complete(code, details, answer.log_result)
@@ -32,9 +32,7 @@ class StreamReply:
             client.end_stream(call.request, end)
             return 200
         chunk = payload_chunk(answer.body) if answer.body and not answer.error else b""
-        figures = (
-            f"X-Funclet-Duration-Ms: {measure.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {measure.billed_ms}\r\n"
-        )
+        figures = f"X-Funclet-Duration-Ms: {call.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {call.billed_ms}\r\n"
         client.respond_raw(call.request, _head(call, PLAIN_TYPE) + figures, chunk + end)
         return 200
 

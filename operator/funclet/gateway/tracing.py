@@ -25,7 +25,7 @@ from funclet.core.spans import (
 )
 from funclet.core.trace import TraceContext, move, read_context, read_trace_id
 from funclet.errors import Unavailable
-from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Measure, Reply
+from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Reply
 from funclet.gateway.identifiers import new_trace_id
 
 TRIGGER = b"x-funclet-trigger"
@@ -116,9 +116,9 @@ class RecordedReply:
             self._status = split[0].status
         return goes_on
 
-    def answered(self, call: Call, answer: InstanceAnswer, measure: Measure) -> int:
+    def answered(self, call: Call, answer: InstanceAnswer) -> int:
         """The function has run."""
-        status = self._reply.answered(call, answer, measure)
+        status = self._reply.answered(call, answer)
         status = self._status or status
         error = find_error_type(answer.error, answer.body) if answer.error else None
         if error is None and status >= SERVER_ERROR:

@@ -65,17 +65,14 @@ class SlotConnection(asyncio.Protocol):
     def send(self, call: Call) -> None:
         """Deliver a call; the owner hears of its end, once."""
         self._call = call
-        if self._transport is not None:
-            self._write(call)
-        else:
+        transport = self._transport
+        if transport is None:
             self.open()
-
-    def _write(self, call: Call) -> None:
-        assert self._transport is not None
+            return
         data = self._prefix + call.head + call.body
         self._sent_before = self._sent
         self._sent += len(data)
-        self._transport.write(data)
+        transport.write(data)
 
     def open(self) -> None:
         """Connect, unless that is under way."""
@@ -97,7 +94,7 @@ class SlotConnection(asyncio.Protocol):
         if self._slot.channel is not self:
             self._transport.abort()
         elif self._call is not None:
-            self._write(self._call)
+            self.send(self._call)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the other end, or by us."""
@@ -153,10 +150,12 @@ class SlotConnection(asyncio.Protocol):
         """An answer, or a part of one."""
         if self._transport is None:
             return
-        if self._reader is None and self._call is not None:
+        if self._reader is None and self._call is not None and not self._paused:
             usual = find_usual_answer(data)
             if usual is not None:
-                self._complete(usual)
+                call, self._call = self._call, None
+                self._slot.instance.connect_failures = 0
+                self._owner.complete(self._slot, call, usual)
                 return
         try:
             self._read(data)

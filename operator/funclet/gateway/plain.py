@@ -1,0 +1,103 @@
+"""Plain invocations, which nearly all are: whole, small, and without a header that asks for anything.
+
+They are read without a callback for each header: llhttp judges their bytes as it does all others, and one search finds
+the headers that mean something here. With any but Host, Content-Length and `Connection: keep-alive` a request is not
+plain. What is not plain goes the long way (`reading`, `lambda_stage`), which also words every refusal.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import httptools
+
+from funclet.core.lambda_api import is_plain_json
+from funclet.gateway.call import Call, Served
+from funclet.gateway.identifiers import new_request_id, new_trace_id
+from funclet.gateway.lambda_reply import LambdaReply
+from funclet.gateway.limits import Limits
+from funclet.gateway.request import Request
+from funclet.gateway.tracing import Tracer
+
+if TYPE_CHECKING:
+    from funclet.gateway.client import ClientProtocol
+
+LINES_LIMIT = 4096
+"""Request lines that are remembered."""
+LINE = re.compile(rb"POST (/[!-~]+) HTTP/1\.1")
+MEANINGFUL = re.compile(
+    rb"\n(host(?=:[^,\r]*\r)|con(?:nection|tent-length): [^\r]*"
+    rb"|[ \t]|authorization:[ \t]*bearer|content-length:|connection:|expect:|host:|proxy-connection:|traceparent:"
+    rb"|transfer-encoding:|upgrade:|x-amz-(?:client-context|invocation-type|log-type):|x-amzn-trace-id:|x-funclet-)"
+)
+"""In a head in lower case. White space at a line's beginning would continue the header before it."""
+SMALLEST_HEADER_BYTES = len("a:\r\n")
+
+
+class PlainReader:
+    """Turns plain invocations into calls."""
+
+    def __init__(
+        self,
+        find_plain_key: Callable[[bytes], str | None],
+        functions: Mapping[str, Served],
+        serves: Callable[[str, "ClientProtocol"], bool] | None,
+        limits: Limits,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._find_plain_key = find_plain_key
+        self._functions = functions
+        self._serves = serves
+        """Whether calls of this function begin here and now; None: all do."""
+        self._tracer = tracer
+        self._size_limit = min(limits.head_bytes, limits.body_bytes, limits.small_bytes)
+        self._headers_limit = limits.headers
+        self._keys: dict[bytes, str] = {}
+        """Functions by request line."""
+        self._judge = httptools.HttpRequestParser(None)
+        self._reply = LambdaReply()
+
+    def read(self, client: "ClientProtocol", data: bytes) -> Call | None:
+        """The call that is all there is in `data`; None: it is not plain, and nothing has happened."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        line = head[: head.find(b"\r")]
+        key = self._keys.get(line) or self._find_key(line)
+        served = self._functions.get(key) if key else None
+        if served is None or served.revision is None or len(data) > self._size_limit:
+            return None
+        if not (is_plain_head(head, len(body), self._headers_limit) and (not body or is_plain_json(body))):
+            return None
+        try:
+            self._judge.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._judge = httptools.HttpRequestParser(None)
+            return None
+        if self._serves is not None and not self._serves(served.key, client):
+            return None
+        request = Request(client, head)
+        request.method, request.url, request.body = b"POST", line[len("POST ") : -len(" HTTP/1.1")], body
+        call = Call(served, served.revision, request, self._reply, new_request_id(), body or b"{}")
+        trace = new_trace_id() + served.first_lineage
+        call.build_head(trace if self._tracer is None else self._tracer.begin(call, trace))
+        request.call = call
+        return call
+
+    def _find_key(self, line: bytes) -> str | None:
+        match = LINE.fullmatch(line)
+        key = self._find_plain_key(match[1]) if match else None
+        if key is not None:
+            if len(self._keys) >= LINES_LIMIT:
+                self._keys.clear()
+            self._keys[line] = key
+        return key
+
+
+def is_plain_head(head: bytes, body_size: int, headers_limit: int) -> bool:
+    """Whether a head announces a body of this size, and nothing else that means something."""
+    found = MEANINGFUL.findall(head.lower())
+    return (
+        b"host" in found
+        and b"content-length: %d" % body_size in found
+        and (len(found) == 2 or (len(found) == 3 and b"connection: keep-alive" in found))
+        and (len(head) <= headers_limit * SMALLEST_HEADER_BYTES or head.count(b"\n") <= headers_limit)
+    )
