@@ -4,11 +4,13 @@ awslambdaric (Python), aws-lambda-ric (Node.js), aws-lambda-java-runtime-interfa
 lambda_runtime.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.steps import run
 from tests.runtime import builds
 from tests.runtime.agent_client import REQUEST_ID, Agent, package
 
@@ -26,10 +28,10 @@ ERRORS = {
 """What each language makes of the same error."""
 
 
-def start(language: builds.Language, folder: Path, **changes: Any) -> Agent:
-    """An instance that runs the language's function."""
+def start(language: builds.Language, folder: Path, *, runtime: Path | None = None, **changes: Any) -> Agent:
+    """An instance that runs the language's function, by default with the runtime as it was built."""
     brings_own = language.runtime.startswith("provided")
-    runtime = folder / "no-runtime" if brings_own else builds.build_runtime(language)
+    runtime = runtime or (folder / "no-runtime" if brings_own else builds.build_runtime(language))
     agent = Agent(folder, FUNCLET_RUNTIME_ROOT=str(runtime))
     code = package(builds.files_of(builds.build_function(language)))
     settings = {"runtime": language.runtime, "handler": language.handler, "timeout_seconds": TIMEOUT_SECONDS}
@@ -103,6 +105,18 @@ def streamed(agent: Agent, event: Any) -> tuple[bytes, dict[str, str]]:
     while piece := connection.receive_chunk():
         pieces += piece
     return pieces, connection.receive_trailers()
+
+
+def test_java_starts_from_the_archive_of_its_client(tmp_path: Path) -> None:
+    """As in the image: train has run where the runtime is."""
+    runtime = tmp_path / "var-runtime"
+    shutil.copytree(builds.build_runtime(builds.JAVA), runtime)
+    run([builds.RUNTIMES_FOLDER / "java" / "train", runtime])
+    told = {"JAVA_TOOL_OPTIONS": "-Xlog:class+load"}
+    with start(builds.JAVA, tmp_path, runtime=runtime, environment=told, timeout_seconds=30) as agent:
+        assert agent.invoke(1).json["event"] == 1
+        client = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda source: shared objects file (top)"
+        assert client in agent.log
 
 
 PRELUDES = {
