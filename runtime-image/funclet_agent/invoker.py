@@ -18,10 +18,10 @@ from funclet_agent.lines import Report
 from funclet_agent.loading import Handler, Init, initialise
 from funclet_agent.logs import InvocationLog
 from funclet_agent.marshalling import MarshalError, read_event, write_answer
-from funclet_agent.state import IDLE, RESPONDING, STREAMING, SUCCEEDED, WRITING, State
+from funclet_agent.state import IDLE, PHASE, RESPONDING, STREAMING, SUCCEEDED, WATCHING, WRITING, State
 from funclet_agent.streaming import GENERATOR, collect, ending, is_wanted, send_pieces
 from funclet_agent.trace import TraceVariable
-from funclet_agent.wire import answer
+from funclet_agent.wire import USUAL_ANSWER, answer
 
 MEMORY_SAMPLE_US = 1000
 """An invocation that took less has hardly touched a few mebibytes: the last sample of the peak stands, for a while."""
@@ -105,7 +105,7 @@ class Invoker:
         started = monotonic_ns()
         deadline = started + timeout_ns
         self.state.begin(request.number, started, deadline, request.request_id, tail_wanted)
-        if not self.state.watching:
+        if not self.state.memory[WATCHING]:
             self.channel.send(LOOK)
         if self._handler is None and self._init_failure is None:
             self._use(initialise(name, self.state, self.log))
@@ -156,46 +156,57 @@ class Invoker:
 
     def _respond(self, request: Request, body: bytes, extra: bytes, started_ns: int, ended_ns: int) -> None:
         """Answer, print the last lines, count. The lines come first only if they are part of the answer."""
+        log, memory = self.log, self.state.memory
         duration_us = (ended_ns - started_ns) // 1000
-        memory_mib = self._max_memory_mib(duration_us, ended_ns)
+        if duration_us >= MEMORY_SAMPLE_US or ended_ns - self._memory_sampled_ns > MEMORY_SAMPLE_INTERVAL_NS:
+            self._sample_memory(ended_ns)
         init_us = self._init_us and self._bill_init()
-        report = Report(duration_us, init_us, memory_mib, "error" if extra else "")
-        extra += b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n" % (duration_us, memory_mib)
-        if init_us:
-            extra += b"x-funclet-init-us: %d\r\n" % init_us
-        tail_wanted = self.log.tail is not None
-        if tail_wanted:
-            self.log.end(report)
-            extra += b"x-amz-log-result: %s\r\n" % b2a_base64(self.log.tail or b"", newline=False)
-        data = ending(extra, body) if self.state.phase == STREAMING else answer(200, body, extra)
-        phase, self.state.phase = self.state.phase, RESPONDING
+        report = Report(duration_us, init_us, self._memory_mib, "error" if extra else "")
+        phase = memory[PHASE]
+        tail_wanted = log.tail is not None
+        if extra or init_us or tail_wanted or phase == STREAMING:
+            data = self._compose(body, extra, report, phase)
+        else:
+            data = USUAL_ANSWER % (len(body), duration_us, self._memory_mib, body)
+        memory[PHASE] = RESPONDING
         try:
             sent = self.connections.send(request.connection, data)
         except LostConnection:
-            self.state.phase = phase
+            memory[PHASE] = phase
             raise
-        self.state.phase = IDLE
+        memory[PHASE] = IDLE
         if not self._has_served:
             self._has_served = self.state.has_served = 1
         if not tail_wanted:
-            self.log.end(report)
+            log.end(report)
         if not sent:
             self.connections.close(request.connection.fileno())
         if self._init_failure:
             self.state.has_served = 0
             raise Stop
 
+    def _compose(self, body: bytes, extra: bytes, report: Report, phase: int) -> bytes:
+        """An answer of another kind, or the end of a stream. Prints the last lines if the caller wants them."""
+        extra += b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n" % (
+            report.duration_us,
+            report.max_memory_mib,
+        )
+        if report.init_us:
+            extra += b"x-funclet-init-us: %d\r\n" % report.init_us
+        if self.log.tail is not None:
+            self.log.end(report)
+            extra += b"x-amz-log-result: %s\r\n" % b2a_base64(self.log.tail, newline=False)
+        return ending(extra, body) if phase == STREAMING else answer(200, body, extra)
+
     def _bill_init(self) -> int:
         """Microseconds of the init phase that this answer pays for: it is this process's first."""
         init_us, self._init_us = self._init_us, 0
         return init_us if self.bill is None or self.bill.take() else 0
 
-    def _max_memory_mib(self, duration_us: int, now: int) -> int:
+    def _sample_memory(self, now: int) -> None:
         """The peak of this process. Asking takes 2 µs, so quick invocations in a row ask ten times a second."""
-        if duration_us >= MEMORY_SAMPLE_US or now - self._memory_sampled_ns > MEMORY_SAMPLE_INTERVAL_NS:
-            self._memory_sampled_ns = now
-            self._memory_mib = getrusage(RUSAGE_SELF).ru_maxrss // 1024
-        return self._memory_mib
+        self._memory_sampled_ns = now
+        self._memory_mib = getrusage(RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _client_context(text: bytes) -> ClientContext | None:

@@ -36,9 +36,10 @@ class TextLines:
     def __init__(self, version: str, memory_mib: int) -> None:
         self._start = f"START RequestId: %s Version: {version}\n".encode()
         self._end = (
-            b"END RequestId: %%s\nREPORT RequestId: %%s\tDuration: %%.2f ms\tBilled Duration: %%d ms\t"
-            b"Memory Size: %d MB\tMax Memory Used: %%d MB\t%%s\n" % memory_mib
+            b"END RequestId: %%b\nREPORT RequestId: %%b\tDuration: %%d.%%02d ms\tBilled Duration: %%d ms\t"
+            b"Memory Size: %d MB\tMax Memory Used: %%d MB\t%%b\n" % memory_mib
         )
+        self._whole = self._start.replace(b"%s", b"%b") + self._end
 
     def start(self, request_id: str, at: float) -> bytes:
         """The line before whatever the function prints; `at`: when it began, Unix time."""
@@ -47,9 +48,12 @@ class TextLines:
     def end(self, request_id: str, report: Report) -> bytes:
         """The two lines at the end."""
         number = request_id.encode()
-        billed = billed_ms(report.duration_us, report.init_us)
-        more = _init_and_status(report) if report.init_us or report.status else b""
-        return self._end % (number, number, report.duration_us / 1000, billed, report.max_memory_mib, more)
+        return self._end % (number, number, *_figures(report))
+
+    def whole(self, request_id: str, at: float, report: Report) -> bytes:
+        """All three lines, of an invocation in which nothing was printed."""
+        number = request_id.encode()
+        return self._whole % (number, number, number, *_figures(report))
 
     def init_failed(self, init_us: int, status: str) -> bytes:
         """INIT_REPORT: the init phase failed, outside of an invocation."""
@@ -96,6 +100,10 @@ class JsonLines:
             lines += _event("platform.report", record | {"metrics": self._metrics(report)})
         return lines
 
+    def whole(self, request_id: str, at: float, report: Report) -> bytes:
+        """All of them."""
+        return self.start(request_id, at) + self.end(request_id, report)
+
     def _metrics(self, report: Report) -> dict[str, object]:
         metrics: dict[str, object] = {
             "durationMs": report.duration_us / 1000,
@@ -122,6 +130,15 @@ class JsonLines:
         """An ERROR line of the function's log."""
         line = {"timestamp": timestamp(), "level": "ERROR", "message": message, "requestId": request_id}
         return json.dumps(line).encode() + b"\n"
+
+
+def _figures(report: Report) -> tuple[int, int, int, int, bytes]:
+    """What REPORT says: milliseconds and hundredths of them, billed milliseconds, memory, and the rest."""
+    duration_us, init_us = report.duration_us, report.init_us
+    hundredths = (duration_us + 5) // 10
+    more = _init_and_status(report) if init_us or report.status else b""
+    billed = (duration_us + init_us + 999) // 1000 or 1
+    return hundredths // 100, hundredths % 100, billed, report.max_memory_mib, more
 
 
 def _init_and_status(report: Report) -> bytes:

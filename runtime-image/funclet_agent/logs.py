@@ -30,7 +30,8 @@ class InvocationLog:
         self._pending_start = False
         """The START line is not printed yet."""
         self._open_line = False
-        self._tail: bytes | None = None
+        self.tail: bytes | None = None
+        """The end of this invocation's log, None if nobody asked."""
         self._flushes: tuple[Callable[[], None], ...] = ()
 
     def attach(self, state: State) -> None:
@@ -48,7 +49,7 @@ class InvocationLog:
         self.request_id = request_id
         self._begun_at = time.time()
         self._pending_start = True
-        self._tail = b"" if tail_wanted else None
+        self.tail = b"" if tail_wanted else None
 
     def write(self, data: bytes) -> None:
         """Something was printed."""
@@ -56,7 +57,9 @@ class InvocationLog:
             data = self._take_start() + data
             self._state.started_line = 1
         self._open_line = not data.endswith(b"\n")
-        self._emit(data)
+        if self.tail is not None:
+            self._keep(data)
+        write_fully(1, data)
 
     def write_failure(self, failure: Failure) -> None:
         """What went wrong in the function."""
@@ -66,13 +69,17 @@ class InvocationLog:
     def end(self, report: Report) -> None:
         """The invocation ended: the last lines, in one write."""
         self.flush()
-        lines = self._lines.end(self.request_id, report)
         if self._pending_start:
-            lines = self._take_start() + lines
-        elif self._open_line:
-            lines = b"\n" + lines
-        self._open_line = False
-        self._emit(lines)
+            self._pending_start = False
+            lines = self._lines.whole(self.request_id, self._begun_at, report)
+        else:
+            lines = self._lines.end(self.request_id, report)
+            if self._open_line:
+                self._open_line = False
+                lines = b"\n" + lines
+        if self.tail is not None:
+            self._keep(lines)
+        write_fully(1, lines)
 
     def _take_start(self) -> bytes:
         self._pending_start = False
@@ -87,16 +94,9 @@ class InvocationLog:
             # The function has closed it.
             return
 
-    @property
-    def tail(self) -> bytes | None:
-        """The end of this invocation's log, None if nobody asked."""
-        return self._tail
-
-    def _emit(self, data: bytes) -> None:
-        if self._tail is not None:
-            self._tail = (self._tail + data)[-TAIL_BYTES:]
-            self._state.write_tail(self._tail)
-        write_fully(1, data)
+    def _keep(self, data: bytes) -> None:
+        self.tail = ((self.tail or b"") + data)[-TAIL_BYTES:]
+        self._state.write_tail(self.tail)
 
 
 class LogStream(io.RawIOBase):
@@ -139,8 +139,9 @@ def write_patiently(descriptor: int, data: bytes, patience_ms: int = 1000) -> No
 def write_fully(descriptor: int, data: bytes) -> None:
     """Write all of it; a reader that is gone is no reason to fail an invocation."""
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
     except OSError:
         return
 

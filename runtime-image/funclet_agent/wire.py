@@ -48,6 +48,13 @@ def body_length(headers: dict[bytes, bytes], limit: int) -> int:
     return length
 
 
+USUAL_ANSWER = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"x-funclet-duration-us: %d\r\nx-funclet-max-memory-mib: %d\r\n\r\n%b"
+)
+"""To a warm invocation that succeeded: the body's length, microseconds, mebibytes, the body."""
+
+
 def answer(status: int, body: bytes, headers: bytes = b"") -> bytes:
     """A whole answer; `headers` are further header lines, each with its line end."""
     return b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n%s" % (
