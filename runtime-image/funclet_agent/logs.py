@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from funclet_agent.failures import Failure
 from funclet_agent.lines import Lines, Report
@@ -30,6 +30,8 @@ class InvocationLog:
         self._pending_start = False
         """The START line is not printed yet."""
         self._open_line = False
+        self.holds_text = False
+        """Something was printed since the last `flush`."""
         self.tail: bytes | None = None
         """The end of this invocation's log, None if nobody asked."""
         self._flushes: tuple[Callable[[], None], ...] = ()
@@ -40,8 +42,8 @@ class InvocationLog:
 
     def redirect_output(self) -> None:
         """From now on print() goes to this log, line by line."""
-        sys.stdout = _text(LogStream(self, 1))
-        sys.stderr = _text(LogStream(self, 2))
+        sys.stdout = LogText(self, 1)
+        sys.stderr = LogText(self, 2)
         self._flushes = (sys.stdout.flush, sys.stderr.flush)
 
     def begin(self, request_id: str, tail_wanted: bool) -> None:
@@ -87,6 +89,9 @@ class InvocationLog:
 
     def flush(self) -> None:
         """Write what print() still holds: a line that has no end yet."""
+        if not self.holds_text:
+            return
+        self.holds_text = False
         try:
             for flush in self._flushes:
                 flush()
@@ -122,6 +127,23 @@ class LogStream(io.RawIOBase):
         return len(content)
 
 
+class LogText(io.TextIOWrapper):
+    """sys.stdout or sys.stderr. It says that it may hold text: to flush one that holds none takes a microsecond."""
+
+    def __init__(self, log: InvocationLog, descriptor: int) -> None:
+        stream: Any = LogStream(log, descriptor)
+        super().__init__(stream, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._log = log
+
+    def write(self, text: str, /) -> int:
+        """A whole line is in the log afterwards."""
+        self._log.holds_text = True
+        return _write_text(self, text)
+
+
+_write_text = io.TextIOWrapper.write
+
+
 def write_patiently(descriptor: int, data: bytes, patience_ms: int = 1000) -> None:
     """Write what the reader takes, but do not wait for ever for one that takes nothing: the agent has others to serve.
 
@@ -144,7 +166,3 @@ def write_fully(descriptor: int, data: bytes) -> None:
             written += os.write(descriptor, data[written:])
     except OSError:
         return
-
-
-def _text(stream: LogStream) -> io.TextIOWrapper:
-    return io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]
