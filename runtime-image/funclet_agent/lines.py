@@ -52,8 +52,14 @@ class TextLines:
 
     def whole(self, request_id: str, at: float, report: Report) -> bytes:
         """All three lines, of an invocation in which nothing was printed."""
-        number = request_id.encode()
-        return self._whole % (number, number, number, *_figures(report))
+        if report.init_us or report.status:
+            return self.start(request_id, at) + self.end(request_id, report)
+        number, duration_us = request_id.encode(), report.duration_us
+        hundredths = (duration_us + 5) // 10
+        billed = (duration_us + 999) // 1000 or 1
+        return self._whole % (
+            number, number, number, hundredths // 100, hundredths % 100, billed, report.max_memory_mib, b"",
+        )  # fmt: skip
 
     def init_failed(self, init_us: int, status: str) -> bytes:
         """INIT_REPORT: the init phase failed, outside of an invocation."""

@@ -1,7 +1,7 @@
 """Event and answer: JSON as awslambdaric reads and writes it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from funclet_agent.errors import AgentError
@@ -26,24 +26,20 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def _build_encoder() -> Callable[[Any], str]:
-    """What JSONEncoder(ensure_ascii=False, default=_plain).encode does, but that builds a C encoder each time: a µs."""
+_ancestors: dict[int, object] = {}
+"""Of the value that is being encoded; empty between two answers."""
+
+
+def _build_encoder() -> Callable[[Any, int], Iterable[str]]:
+    """The pieces of JSONEncoder(ensure_ascii=False, default=_plain), which builds a C encoder each time: a µs."""
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return json.JSONEncoder(ensure_ascii=False, default=_plain).encode
-    ancestors: dict[int, object] = {}
-    encode_string = json.encoder.encode_basestring
-    chunks = make(ancestors, _plain, encode_string, None, ": ", ", ", False, False, True)
-
-    def encode(value: Any) -> str:
-        try:
-            return "".join(chunks(value, 0))
-        except BaseException:
-            # What it was amid of would look like a circle the next time.
-            ancestors.clear()
-            raise
-
-    return encode
+        encoder = json.JSONEncoder(ensure_ascii=False, default=_plain)
+        return lambda value, _: encoder.iterencode(value)
+    chunks: Callable[[Any, int], Iterable[str]] = make(
+        _ancestors, _plain, json.encoder.encode_basestring, None, ": ", ", ", False, False, True
+    )
+    return chunks
 
 
 _encode = _build_encoder()
@@ -82,8 +78,12 @@ def _unreadable(error: ValueError) -> MarshalError:
 def write_answer(answer: Any) -> bytes:
     """The answer's body. A str subclass, a recursion or a lone surrogate fail like any other value that is not JSON."""
     try:
-        body = _encode(answer).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+        body = "".join(_encode(answer, 0)).encode()
+    except BaseException as error:
+        # What it was amid of would look like a circle the next time.
+        _ancestors.clear()
+        if not isinstance(error, TypeError | ValueError | RecursionError):
+            raise
         raise MarshalError(failure("Runtime.MarshalError", f"Unable to marshal response: {error}")) from error
     if len(body) > MAX_ANSWER_BYTES:
         message = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
