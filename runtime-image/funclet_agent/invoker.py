@@ -120,7 +120,8 @@ class Invoker:
         try:
             event = read_event(request.body)
             self.trace.set(request.trace_id)
-            result = self._handler(event, self._context(request, deadline_ns))
+            client = _client_context(request.headers) if request.headers else None
+            result = self._handler(event, LambdaContext(self.facts, self.request_id, deadline_ns, client))
             if type(result) is GENERATOR:
                 return self._stream(request, result), b""
             return write_answer(result), b""
@@ -149,10 +150,6 @@ class Invoker:
     def _failed(self, failure: Failure) -> tuple[bytes, bytes]:
         self.log.write_failure(failure)
         return write_answer({**failure, "requestId": self.request_id}), FUNCTION_ERROR
-
-    def _context(self, request: Request, deadline_ns: int) -> LambdaContext:
-        text = request.headers.get(b"lambda-runtime-client-context")
-        return LambdaContext(self.facts, self.request_id, deadline_ns, _client_context(text) if text else None)
 
     def _respond(self, request: Request, body: bytes, extra: bytes, started_ns: int, ended_ns: int) -> None:
         """Answer, print the last lines, count. The lines come first only if they are part of the answer."""
@@ -209,6 +206,6 @@ class Invoker:
         self._memory_mib = getrusage(RUSAGE_SELF).ru_maxrss // 1024
 
 
-def _client_context(text: bytes) -> ClientContext | None:
-    content: Any = read_event(text)
+def _client_context(headers: dict[bytes, bytes]) -> ClientContext | None:
+    content: Any = read_event(headers.get(b"lambda-runtime-client-context") or b"null")
     return ClientContext(content) if isinstance(content, dict) else None

@@ -8,7 +8,7 @@ import io
 import os
 import select
 import sys
-import time
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from funclet_agent.failures import Failure
@@ -49,7 +49,7 @@ class InvocationLog:
     def begin(self, request_id: str, tail_wanted: bool) -> None:
         """An invocation begins."""
         self.request_id = request_id
-        self._begun_at = time.time()
+        self._begun_at = time()
         self._pending_start = True
         self.tail = b"" if tail_wanted else None
 
@@ -70,7 +70,8 @@ class InvocationLog:
 
     def end(self, report: Report) -> None:
         """The invocation ended: the last lines, in one write."""
-        self.flush()
+        if self.holds_text:
+            self.flush()
         if self._pending_start:
             self._pending_start = False
             lines = self._lines.whole(self.request_id, self._begun_at, report)
