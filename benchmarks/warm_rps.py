@@ -1,5 +1,8 @@
 """Warm invocations a second for each core that gateway and instances use together: real gateway, real agents, loopback.
 
+As many callers as instances, all on one core (one_core). Counted is the CPU time of gateway, agents and handlers, not
+that of the callers.
+
 Beside it: HAProxy in front of a Flask-based functions framework, the usual way to build the same thing by hand.
 """
 
@@ -10,6 +13,7 @@ from tests.runtime.agent_client import INVOKE_TOKEN, handler_pid
 
 from benchmarks.figure import Beside, Budget, Figure, Peer
 from benchmarks.instance_cpu import specialised_agent
+from benchmarks.one_core import one_core
 from benchmarks.peers import functions_framework, haproxy
 from benchmarks.processes import cpu_seconds, loopback_gateway
 from benchmarks.warm_path import cpu_us_per_call
@@ -24,6 +28,7 @@ FISSION = Peer(
 )
 
 
+@one_core()
 def measure() -> Figure:
     """Calls a second and core."""
     beside = Beside()
