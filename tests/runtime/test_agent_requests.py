@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.runtime.agent_client import INVOKE_TOKEN, Agent, Connection
+from tests.runtime.agent_client import INVOKE_TOKEN, Agent, Connection, wait_until
 
 SEEN = """
 import os
@@ -105,3 +105,29 @@ def test_child_processes_inherit_the_trace_id_of_their_invocation(agent: Agent) 
         connection.send_raw(request(number, json.dumps(str(agent.log_path.parent / "trace")).encode()))
         answer = connection.receive()
         assert answer.json == [f"Root=1-{number};Lineage=a:1"] * 6
+
+
+UNFINISHED = """
+import sys
+
+def lambda_handler(event, context):
+    if event == "print":
+        print("one", end=" ")
+        print("two", end="")
+    elif event == "write":
+        sys.stdout.writelines(["three", " ", "four"])
+    elif event == "complain":
+        sys.stderr.write("five")
+"""
+
+
+@pytest.mark.parametrize(("event", "text"), [("print", "one two"), ("write", "three four"), ("complain", "five")])
+def test_a_line_without_an_end_is_in_the_log_of_its_invocation(agent: Agent, event: str, text: str) -> None:
+    agent.specialise(UNFINISHED)
+    agent.invoke(None)
+    agent.invoke(event)
+    agent.invoke(None)
+    wait_until(lambda: agent.log.count("REPORT RequestId") == 3)
+    lines = [line.split(" ")[0] if line[0].isupper() else line for line in agent.log.splitlines() if line[0] != "{"]
+    quiet = ["START", "END", "REPORT"]
+    assert lines == [*quiet, "START", text, "END", "REPORT", *quiet]
