@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from funclet_agent.environment import AGENT_DIRECTORY, function_environment
 from funclet_agent.places import Places
-from funclet_agent.specialisation import Specialisation
+from funclet_agent.specialisation import IMAGE_RUNTIME, Specialisation
 
 MANAGED_PATHS = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:{opt}/bin",
@@ -77,7 +77,7 @@ def runtime_environment(
     if "PATH" not in spec.environment:
         environment["PATH"] = paths["PATH"]
     environment |= {"AWS_LAMBDA_RUNTIME_API": api, "LAMBDA_RUNTIME_DIR": places.runtime}
-    if spec.runtime.startswith("provided"):
+    if spec.runtime.startswith(("provided", IMAGE_RUNTIME)):
         del environment["AWS_EXECUTION_ENV"]
     return environment
 

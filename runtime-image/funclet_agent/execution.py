@@ -24,6 +24,7 @@ from funclet_agent.relay import Relay
 from funclet_agent.runtime_doors import ApiDoor
 from funclet_agent.sandbox import Sandbox
 from funclet_agent.spawning import SpawnError
+from funclet_agent.specialisation import IMAGE_RUNTIME
 from funclet_agent.streaming import MAX_STREAM_BYTES, is_wanted
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class ExecutionEnvironment:
         api = f"{HOST}:{self._server.port}"
         stream = log_stream_name(plan.spec.function_version)
         self._variables = bootstrap.runtime_environment(os.environ, plan.spec, places, stream, api)
-        self._sandbox = neighbour or Sandbox(loop, plan.limits, owner.on_output)
+        pid_file = f"{places.runtime}/pid" if plan.spec.runtime == IMAGE_RUNTIME else None
+        self._sandbox = neighbour or Sandbox(loop, plan.limits, owner.on_output, pid_file)
         self._extensions = Extensions(extensions.find_programs(f"{places.opt}/extensions"))
         self._next: Exchange | None = None
         self._out: Invocation | None = None

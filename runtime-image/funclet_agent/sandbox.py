@@ -56,8 +56,12 @@ class Output:
 class Sandbox:
     """Starts and ends them. Each is a session of its own, so that nothing that it starts outlives it."""
 
-    def __init__(self, loop: Loop, limits: Limits, on_output: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, loop: Loop, limits: Limits, on_output: Callable[[bytes], None], pid_file: str | None = None
+    ) -> None:
         self._limits = limits
+        self._pid_file = pid_file
+        """Where a bootstrap whose runtime is no child of its own writes whose memory counts."""
         self.runtime_pid = 0
         self.extension_pids: dict[int, str] = {}
         self._runtime_output, self._extension_output = Output(loop, on_output), Output(loop, on_output)
@@ -95,6 +99,8 @@ class Sandbox:
     @property
     def peak_memory_mib(self) -> int:
         """Of the runtime."""
+        if self._pid_file is not None:
+            return peak_memory_mib(_read_pid(self._pid_file))
         return peak_memory_mib(self.runtime_pid) if self.runtime_pid else 0
 
     def drain_output(self) -> None:
@@ -105,3 +111,11 @@ class Sandbox:
         """When all have ended."""
         self._extension_output.close()
         self._runtime_output.close()
+
+
+def _read_pid(file: str) -> int:
+    try:
+        with open(file, "rb") as content:
+            return int(content.read())
+    except (OSError, ValueError):
+        return 0

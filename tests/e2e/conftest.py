@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.e2e import function_images
 from tests.e2e.queues import Queues
 from tests.e2e.worlds import ClusterWorld, LocalWorld, World
 
@@ -21,6 +22,7 @@ collect_ignore = ["cluster" if WORLD == "local" else "local"]
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for all tests; each test has functions of its own."""
+    function_images.choose_store()
     retries = ("--async-retry-seconds", "1", "2")  # as scripts/cluster-install sets them for the cluster
     chosen = LocalWorld(tmp_path_factory.mktemp("resources"), *retries) if WORLD == "local" else ClusterWorld()
     try:
@@ -43,9 +45,9 @@ class Deployer:
         """
         new = not name
         name = name or f"f-{uuid.uuid4().hex[:8]}"
+        python = {} if "packageType" in spec else {"runtime": "python3.13", "handler": "index.handler"}
         self.apply("Function", name, {
-            "runtime": "python3.13",
-            "handler": "index.handler",
+            **python,
             "code": {"inline": textwrap.dedent(source).lstrip()},
             "scaling": {"idleTimeoutSeconds": 5},
             **spec,
@@ -53,6 +55,10 @@ class Deployer:
         if new:
             self._world.wait_ready("Function", name)
         return name
+
+    def image(self, uri: str, name: str = "", **spec: Any) -> str:
+        """A Function that is packaged as this image; `name` as with `function`."""
+        return self.function("", name, packageType="Image", code={"imageUri": uri}, **spec)
 
     def trigger(self, function: str, **source: Any) -> str:
         """A Trigger; returns its name, at once."""

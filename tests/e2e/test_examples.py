@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from tests.e2e import function_images
 from tests.e2e.conftest import WORLD, Deployer
 from tests.e2e.example_code import EXAMPLES, folder_for, shelf
 from tests.e2e.worlds import World, eventually
@@ -57,7 +58,9 @@ def example(world: World, deploy: Deployer) -> Iterator[Example]:
     with shelf(world.url) as archives:
 
         def place(name: str, source: dict[str, Any]) -> dict[str, Any]:
-            """Local mode reads folders; a cluster gets them as archives from a web server."""
+            """Local mode reads folders; a cluster gets them as archives from a web server. Images are built."""
+            if "imageUri" in source:
+                return {"imageUri": function_images.bring(EXAMPLES / name, WORLD)}
             if "directory" not in source:
                 return source
             folder = folder_for(name, source["directory"], image=WORLD == "cluster")

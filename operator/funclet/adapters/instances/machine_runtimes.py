@@ -11,6 +11,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from funclet.adapters.instances import containers
+from funclet.core.images import IMAGE_RUNTIME
 from funclet.core.runtimes import family
 
 PROGRAMS = {"nodejs": "node", "java": "java"}
@@ -32,6 +34,8 @@ def runtime_root(runtime: str) -> Path:
 
 def find_problem(runtime: str) -> str:
     """Why this machine cannot run it, and what to do; empty if it can."""
+    if runtime == IMAGE_RUNTIME:
+        return containers.find_problem()
     kind = family(runtime)
     program = PROGRAMS.get(kind)
     if program is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
+from funclet.adapters.instances.containers import bring_image, find_engine, find_problem, write_bootstrap
 from funclet.adapters.instances.machine_runtimes import runtime_root
 from funclet.adapters.parentage import adopt_orphans, be_killed_with_parent
 from funclet.core.instances import InstanceRequest
@@ -104,9 +105,12 @@ class ProcessBackend:
             return
         if self._closed:
             raise Unavailable("it is the end: no instance is started any more", reason="Stopping")
+        engine = await _bring_image(request)
         folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=self._root))
         ready, log = _Pipe(), _Pipe()
         try:
+            if engine:
+                write_bootstrap(folder / "runtime", engine, request)
             process = await self._start(request, folder, ready.writer, log.writer)
         except OSError as error:
             ready.close_reader()
@@ -264,6 +268,17 @@ def _pending(request: InstanceRequest) -> Observed:
     )
 
 
+async def _bring_image(request: InstanceRequest) -> str | None:
+    """The engine that can run the request's image now; None for one without."""
+    if request.image is None:
+        return None
+    engine = await asyncio.to_thread(find_engine)
+    if engine is None:
+        raise Unavailable(find_problem(), reason="RuntimeNotFound")
+    await bring_image(engine, request)
+    return engine
+
+
 def _environment(request: InstanceRequest, folder: Path, writable: Sequence[str], ready_fd: int) -> dict[str, str]:
     """All that the agent sees: nothing of this process but the PATH and the language."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
@@ -281,7 +296,7 @@ def _environment(request: InstanceRequest, folder: Path, writable: Sequence[str]
         "FUNCLET_TASK_ROOT": str(folder / "task"),
         "FUNCLET_OPT_ROOT": str(folder / "opt"),
         "FUNCLET_WRITABLE": ":".join([*writable, str(folder / "tmp"), str(folder / "home")]),
-        "FUNCLET_RUNTIME_ROOT": str(runtime_root(request.runtime)),
+        "FUNCLET_RUNTIME_ROOT": str(folder / "runtime" if request.image else runtime_root(request.runtime)),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
     }
