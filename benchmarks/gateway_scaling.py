@@ -33,25 +33,22 @@ FULL = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is measured: the figure's name, the server of benchmarks.servers, how many gateways, and the callers."""
+    """What is measured: the server of benchmarks.servers, how many gateways, and what their callers do."""
 
-    figure: str
     server: str
     gateways: int
-    least: float = 0.0
-    """Times what one gateway does."""
     mixed: bool = False
 
 
-ONE = Setup("", "workers", 1)
-SETUPS = (
-    Setup("gateway_two_processes_rps", "workers", 2, 1.7),
-    Setup("gateway_three_processes_rps", "workers", 3, 2.5),
-    Setup("gateway_two_processes_mixed_rps", "workers", 2, 1.0, mixed=True),
-    Setup("gateway_two_replicas_rps", "replicas", 2, 1.0),
-    Setup("gateway_three_replicas_rps", "replicas", 3, 1.3),
-)
-FIGURES = tuple(setup.figure for setup in SETUPS)
+LEAST = {
+    "gateway_two_processes_rps": (Setup("workers", 2), 1.7),
+    "gateway_three_processes_rps": (Setup("workers", 3), 2.5),
+    "gateway_two_processes_mixed_rps": (Setup("workers", 2, mixed=True), 1.0),
+    "gateway_two_replicas_rps": (Setup("replicas", 2), 1.0),
+    "gateway_three_replicas_rps": (Setup("replicas", 3), 1.3),
+}
+"""How often a setup does at least what one process does with the same callers."""
+FIGURES = tuple(LEAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +61,26 @@ class Round:
 
 def measure() -> list[Figure]:
     """Medians over rounds that take turns."""
-    rounds: dict[Setup, list[Round]] = {setup: [] for setup in (ONE, *SETUPS)}
+    setups = {Setup("workers", 1), Setup("workers", 1, mixed=True), *(setup for setup, _ in LEAST.values())}
+    rounds: dict[Setup, list[Round]] = {setup: [] for setup in setups}
     with python_server("slots", CALLERS, 0) as slots:
         for _ in range(ROUNDS):
             for setup, done in rounds.items():
                 done.append(run(setup, slots.ports))
-    one = Peer("one process", _median(rounds[ONE]))
-    return [_figure(setup, rounds[setup], one) for setup in SETUPS]
+    return [
+        _figure(name, least, setup.gateways, rounds[setup], rounds[Setup("workers", 1, setup.mixed)])
+        for name, (setup, least) in LEAST.items()
+    ]
 
 
-def _figure(setup: Setup, rounds: Sequence[Round], one: Peer) -> Figure:
-    rate = _median(rounds)
-    cpu_us = setup.gateways * SHARE / rate * 1e6
-    why = f"{cpu_us:.1f} µs of CPU a call, beside {SHARE / one.value * 1e6:.1f}"
-    used = min(each.used for each in rounds)
+def _figure(name: str, least: float, gateways: int, rounds: Sequence[Round], alone: Sequence[Round]) -> Figure:
+    rate, rate_alone = _median(rounds), _median(alone)
+    why = f"{gateways * SHARE / rate * 1e6:.1f} µs of CPU a call, beside {SHARE / rate_alone * 1e6:.1f}"
+    used = min(each.used for each in (*rounds, *alone))
     if used < FULL:
-        why += f"; used only {used:.0%} of its CPU: the machine is too busy"
-    return Figure(setup.figure, rate, "calls/s", None, [one], Budget(setup.least, at_least=True), why=why)
+        why += f"; a gateway used only {used:.0%} of its CPU: the machine is too busy"
+    peers = [Peer("one process", rate_alone)]
+    return Figure(name, rate, "calls/s", None, peers, Budget(least, at_least=True), why=why)
 
 
 def _median(rounds: Sequence[Round]) -> float:
