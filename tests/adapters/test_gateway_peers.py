@@ -140,6 +140,30 @@ async def test_an_old_caller_is_answered_and_its_connection_closed(world: PeersW
     writer.close()
 
 
+async def test_a_plain_call_needs_no_token_on_a_connection_that_has_shown_it(world: PeersWorld) -> None:
+    a, b = world.gateways
+    here, elsewhere = world.function_at(a), world.function_at(b)
+    slot = await world.function(here)
+    await world.function(elsewhere)
+    reader, writer = await asyncio.open_connection("127.0.0.1", a.neighbourhood.port)
+
+    async def call(function: str, header: str = "") -> bytes:
+        path = f"/2015-03-31/functions/{function}/invocations"
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{header}content-length: 2\r\n\r\n{{}}".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        return head.partition(b"\r\n")[0]
+
+    assert (await call(here)).startswith(b"HTTP/1.1 401 ")
+    assert (await call(here, "x-funclet-peer-token: another\r\n")).startswith(b"HTTP/1.1 401 ")
+    assert (await call(here)).startswith(b"HTTP/1.1 401 ")
+    assert await call(here, f"x-funclet-peer-token: {TOKEN}\r\n") == b"HTTP/1.1 200 OK"
+    assert await call(here) == b"HTTP/1.1 200 OK"
+    assert await call(elsewhere) == NOT_HOME.partition(b"\r\n")[0]
+    assert len(slot.received) == 2
+    writer.close()
+
+
 async def test_errors_are_the_homes(world: PeersWorld) -> None:
     a, b = world.gateways
     name = world.function_at(a)

@@ -40,10 +40,11 @@ class Bounds:
     too_busy = too_large
 
 
-def make_reader() -> PlainReader:
+def make_reader(*, serves: bool = True) -> PlainReader:
     served = Served("default/hello", 10, 1000, InvocationMeters().of("default/hello"))
     served.revision = make_revision()
-    return PlainReader(lambda url: "default/hello" if url == URL else None, {"default/hello": served}, None, LIMITS)
+    functions = {"default/hello": served}
+    return PlainReader(lambda url: "default/hello" if url == URL else None, functions, lambda *_: serves, LIMITS)
 
 
 def read_long(data: bytes) -> Request | None:
@@ -61,7 +62,9 @@ READER = make_reader()
 
 
 def read(data: bytes) -> Call | None:
-    return READER.read(Client(), data)  # type: ignore[arg-type]
+    call = READER.read(Client(), data)  # type: ignore[arg-type]
+    assert not isinstance(call, Request)
+    return call
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,14 @@ def test_it_is_plain(data: bytes) -> None:
 def test_it_goes_the_long_way_and_the_next_one_is_plain_again(data: bytes) -> None:
     assert read(data) is None
     assert read(HEAD + b"content-length: 2\r\n\r\n{}") is not None
+
+
+def test_what_does_not_begin_here_is_a_request_that_can_be_sent_on_as_it_came() -> None:
+    data = HEAD + b"X-B: two\r\nContent-Length: 2\r\n\r\n{}"
+    request = make_reader(serves=False).read(Client(), data)  # type: ignore[arg-type]
+    assert isinstance(request, Request)
+    assert request.head + b"\r\n\r\n" + request.body == data
+    assert request.call is None
 
 
 def test_the_headers_of_a_plain_request_are_read_when_somebody_asks() -> None:

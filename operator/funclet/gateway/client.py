@@ -30,8 +30,8 @@ class Owner(Bounds, Protocol):
     stopping: bool
 
     @property
-    def plain(self) -> PlainReader | None:
-        """None: all requests go the long way."""
+    def plain(self) -> PlainReader:
+        """How plain invocations are read."""
 
     @property
     def date_header(self) -> str:
@@ -117,12 +117,16 @@ class ClientProtocol(asyncio.Protocol):
         """Read; complete requests are answered in their order."""
         if self._lingering:
             return
-        if self._current is None and self._unread is None and self._plain is not None and self._reader.is_between:
-            call = self._plain.read(self, data)
-            if call is not None:
-                self._current = call.request
+        if self._current is None and self._unread is None and self._reader.is_between:
+            plain = self._plain.read(self, data)
+            if plain is not None:
                 self._reader.received = 0
-                self._owner.submit(call)
+                if isinstance(plain, Request):
+                    self._current = plain
+                    self._owner.handle(plain)
+                else:
+                    self._current = plain.request
+                    self._owner.submit(plain)
                 return
         self._reader.feed(data)
         self._next()

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import hmac
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from funclet.gateway.client import ClientProtocol
 from funclet.gateway.limits import Limits
 from funclet.gateway.notes import NOTE_PATH
 from funclet.gateway.peers import Neighbourhood
+from funclet.gateway.plain import PlainReader
 from funclet.gateway.relay import NOT_HOME, PASSED_OVER, SOURCE, TOKEN
 from funclet.gateway.request import Request
 
@@ -40,6 +42,12 @@ class Owner(Protocol):
     def find_key(self, request: Request) -> str | None:
         """The function that this request invokes."""
 
+    def read_plain(self, serves: Callable[[str, ClientProtocol], bool]) -> PlainReader:
+        """A reader of plain invocations; `serves`: whether they begin here and now."""
+
+    def submit(self, call: Call) -> None:
+        """Answer a plain invocation here."""
+
     def serve(self, request: Request) -> None:
         """Answer this request here."""
 
@@ -59,7 +67,6 @@ class Owner(Protocol):
 class Door:
     """Owns the connections of other gateways."""
 
-    plain = None
     stopping = False
 
     def __init__(self, owner: Owner, neighbourhood: Neighbourhood, token: str) -> None:
@@ -72,6 +79,10 @@ class Door:
             headers=owner.limits.headers + OWN_HEADERS,
         )
         self.clients: set[ClientProtocol] = set()
+        self._known: set[ClientProtocol] = set()
+        """Those that have shown the token."""
+        self.plain = owner.read_plain(self._serves)
+        self.submit = owner.submit
         self._owner = owner
         self._neighbourhood = neighbourhood
         self._token = token.encode()
@@ -112,6 +123,7 @@ class Door:
     def leave(self, client: ClientProtocol) -> None:
         """It is gone."""
         self.clients.discard(client)
+        self._known.discard(client)
 
     async def idle(self) -> None:
         """Wait until no answer is due to another gateway."""
@@ -121,7 +133,7 @@ class Door:
     def handle(self, request: Request) -> None:
         """A request or a note, if it comes from a gateway."""
         fields = request.fields
-        if not hmac.compare_digest(fields.pop(TOKEN, b""), self._token):
+        if not self._knows(request.client, fields.pop(TOKEN, b"")):
             request.client.respond(request, message_answer(401, "The token of the gateways is needed."))
         elif request.url == NOTE_PATH.encode():
             self._take_note(request)
@@ -130,8 +142,16 @@ class Door:
             self._neighbourhood.pass_over_all(fields.pop(PASSED_OVER, b"").decode("latin-1"))
             self.place(request)
 
-    def submit(self, call: Call) -> None:
-        """Nothing is plain that comes from a gateway."""
+    def _knows(self, client: ClientProtocol, token: bytes) -> bool:
+        if not token:
+            return client in self._known
+        if not hmac.compare_digest(token, self._token):
+            return False
+        self._known.add(client)
+        return True
+
+    def _serves(self, key: str, client: ClientProtocol) -> bool:
+        return client in self._known and self._neighbourhood.serves(key, client)
 
     def place(self, request: Request) -> None:
         """Serve it, if its function is at home here; it is never passed on again."""

@@ -35,8 +35,8 @@ class Owner(Protocol):
     def find_peer(self, key: str) -> Peer | None:
         """Where the home of this function is; None: here."""
 
-    def encode(self, relay: Relay) -> bytes:
-        """The request as the home gets it."""
+    def encode(self, relay: Relay, *, known: bool) -> bytes:
+        """The request as the home gets it. `known`: it has answered on this connection before."""
 
     def come_back(self, request: Request) -> None:
         """The home is here now."""
@@ -74,10 +74,11 @@ class Forwarder:
             self._owner.come_back(relay.request)
             return
         idle = self._idle.get(peer.id)
+        known = bool(idle)
         connection = idle.pop() if idle else PeerConnection(self, self._owner.loop, peer)
         self._busy.setdefault(peer.id, set()).add(connection)
         relay.connection = connection
-        connection.send(relay, self._owner.encode(relay))
+        connection.send(relay, self._owner.encode(relay, known=known))
 
     def _retry(self, relay: Relay) -> None:
         if self._owner.loop.time() > relay.deadline:

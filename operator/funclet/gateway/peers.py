@@ -222,10 +222,15 @@ class Neighbourhood:
         """Where the home of this function is; None: here."""
         return self.homes.others.get(self.homes.home(key, self.loop.time()))
 
-    def encode(self, relay: Relay) -> bytes:
-        """The request as the home gets it: with the token, and with what only this gateway knows."""
+    def encode(self, relay: Relay, *, known: bool) -> bytes:
+        """The request as the home gets it: with the token, and with what only this gateway knows.
+
+        A plain one goes as it came over a connection that is `known`, since all that is needed of it is its function.
+        """
         request = relay.request
         relay.keep_alive = request.keep_alive and not self._owner.stopping
+        if known and request.head and relay.keep_alive and not self.homes.passed_over:
+            return request.head + b"\r\n\r\n" + request.body
         extra = b"%b: %b\r\n%b: %b\r\n" % (TOKEN, self._token, SOURCE, request.client.source_ip.encode())
         passed_over = self.homes.passed_over
         if passed_over:

@@ -57,8 +57,10 @@ class PlainReader:
         self._judge = httptools.HttpRequestParser(None)
         self._reply = LambdaReply()
 
-    def read(self, client: "ClientProtocol", data: bytes) -> Call | None:
-        """The call that is all there is in `data`; None: it is not plain, and nothing has happened."""
+    def read(self, client: "ClientProtocol", data: bytes) -> Call | Request | None:
+        """The call that is all there is in `data`; None: it is not plain, and nothing has happened.
+
+        A request: it is plain, and may not begin here and now."""
         head, _, body = data.partition(b"\r\n\r\n")
         line = head[: head.find(b"\r")]
         key = self._keys.get(line) or self._find_key(line)
@@ -72,10 +74,10 @@ class PlainReader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._judge = httptools.HttpRequestParser(None)
             return None
-        if self._serves is not None and not self._serves(served.key, client):
-            return None
         request = Request(client, head)
         request.method, request.url, request.body = b"POST", line[len("POST ") : -len(" HTTP/1.1")], body
+        if self._serves is not None and not self._serves(served.key, client):
+            return request
         call = Call(served, served.revision, request, self._reply, new_request_id(), body or b"{}")
         trace = new_trace_id() + served.first_lineage
         call.build_head(trace if self._tracer is None else self._tracer.begin(call, trace))

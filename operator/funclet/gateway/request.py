@@ -19,7 +19,7 @@ class Request:
     """One request, complete."""
 
     __slots__ = (
-        "_fields", "_head", "body", "call", "client", "deadline", "is_old", "keep_alive", "lease", "method",
+        "_fields", "body", "call", "client", "deadline", "head", "is_old", "keep_alive", "lease", "method",
         "relay", "url",
     )  # fmt: skip
 
@@ -35,11 +35,11 @@ class Request:
     """HTTP/1.0: it cannot read chunks."""
 
     def __init__(self, client: "ClientProtocol", head: bytes = b"") -> None:
-        """`head`, up to its last header: of a request that has been found good."""
+        """`head`, up to its last header: of a request that has been found plain (`plain`)."""
         self.client = client
         self.call = self.relay = self.lease = None
         self.url = self.method = self.body = b""
-        self._head = head
+        self.head = head
         self._fields: dict[bytes, bytes] | None = None if head else {}
         self.deadline = 0.0
         self.keep_alive = True
@@ -50,7 +50,7 @@ class Request:
         """Headers by name in lower case; several of one name are joined."""
         if self._fields is None:
             self._fields = {}
-            for line in self._head.split(b"\r\n")[1:]:
+            for line in self.head.split(b"\r\n")[1:]:
                 name, _, value = line.partition(b":")
                 add_field(self._fields, name.lower(), value.lstrip(b" \t"))
         return self._fields

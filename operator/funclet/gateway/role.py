@@ -118,16 +118,10 @@ class Gateway:
         self._http = HttpStage(functions, self._catalog.triggers, tracer)
         self._follow_catalog()
         self._sweep()
+        self.submit = self._dispatcher.submit
         if settings.peer_port is not None:
             await self._meet_others(settings.peer_port)
-        self.plain = PlainReader(
-            self._lambda.find_plain_key,
-            self._dispatcher.functions,
-            None if self._neighbourhood is None else self._neighbourhood.serves,
-            self.limits,
-            self._tracer,
-        )
-        self.submit = self._dispatcher.submit
+        self.plain = self.read_plain(None if self._neighbourhood is None else self._neighbourhood.serves)
         self._tasks = [
             self.loop.create_task(self._demand.run()),
             self.loop.create_task(self._scaler.follow(self._apply)),
@@ -138,6 +132,10 @@ class Gateway:
         if self._handover is not None:
             self._handover.start()
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def read_plain(self, serves: Callable[[str, ClientProtocol], bool] | None) -> PlainReader:
+        """A reader of plain invocations; `serves`: whether they begin here and now."""
+        return PlainReader(self._lambda.find_plain_key, self._dispatcher.functions, serves, self.limits, self._tracer)
 
     async def _listen(self) -> asyncio.Server:
         settings = self._settings
@@ -250,6 +248,8 @@ class Gateway:
 
     def find_key(self, request: Request) -> str | None:
         """The function whose slots this request needs; None: it needs none."""
+        if request.head:
+            return self._lambda.find_plain_key(request.url)
         target = self._lambda.find_target(request.url)
         if target is None:
             return self._http.find_key(request)
