@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +79,13 @@ def python_server(name: str, *arguments: object) -> contextlib.AbstractContextMa
     return printing_ports(sys.executable, "-m", "benchmarks.servers", name, *arguments)
 
 
-def loopback_gateway(token: str, slots: Sequence[int]) -> contextlib.AbstractContextManager[Child]:
-    """The gateway in front of one function `hello` with these slots."""
-    return python_server("gateway", token, *(f"hello={port}" for port in slots))
+def loopback_gateway(
+    token: str, slots: Sequence[int], environment: Mapping[str, str] | None = None
+) -> contextlib.AbstractContextManager[Child]:
+    """The gateway in front of one function `hello` with these slots; `environment` is beside our own."""
+    own = ("env", *(f"{name}={value}" for name, value in (environment or {}).items()))
+    command = (sys.executable, "-m", "benchmarks.servers", "gateway", token)
+    return printing_ports(*own, *command, *(f"hello={port}" for port in slots))
 
 
 def answers(port: int) -> bool:

@@ -5,6 +5,7 @@
     workers COUNT PORT…      a supervisor with so many gateways, and one function for each of these slots
     replicas COUNT PORT…     the same with gateways on ports of their own
     gateway TOKEN NAME=PORT… Funclet's gateway, with functions of these names that have a slot at each port
+    receiver                 takes what is posted to it, such as spans
     runtime_api EVERY        AWS's Runtime API, always with an invocation ready; tells of each EVERY-th response
 
 Each prints its ports.
@@ -132,12 +133,13 @@ async def serve_bare(*slots: str) -> None:
 async def serve_gateway(token: str, *slots: str) -> None:
     """The gateway as `python -m funclet gateway` runs it; a test's scaler tells it of the instances.
 
-    With FUNCLET_NATS_URL it accepts events.
+    With FUNCLET_NATS_URL it accepts events, and by OpenTelemetry's variables it exports spans.
     """
     from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
 
     from funclet.adapters import garbage
     from funclet.adapters.event_log import EventLog
+    from funclet.adapters.otlp.exporter import open_exporter
     from funclet.adapters.scaler_client import ScalerClient
     from funclet.gateway.role import Gateway
     from funclet.gateway.settings import GatewaySettings
@@ -152,7 +154,10 @@ async def serve_gateway(token: str, *slots: str) -> None:
     settings = GatewaySettings(internal_token="internal", scaler_url=url, port=0, host="127.0.0.1")
     nats_url = os.environ.get("FUNCLET_NATS_URL")
     event_log = EventLog(nats_url) if nats_url else None
-    gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"), event_log)
+    spans = open_exporter("gateway")
+    gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"), event_log, spans=spans)
+    if spans is not None:
+        await spans.start()
     await gateway.start()
     await until(lambda: bool(scaler.readers))
     garbage.settle()
@@ -249,7 +254,22 @@ async def serve_runtime_api(every: str) -> None:
     await asyncio.Event().wait()
 
 
+class Receiver(Incoming):
+    """Says that it has taken it."""
+
+    def received(self, message: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+
+async def serve_receiver() -> None:
+    """The receiver's process."""
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+
 SERVERS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "receiver": serve_receiver,
     "runtime_api": serve_runtime_api,
     "slots": serve_slots,
     "bare": serve_bare,

@@ -9,6 +9,7 @@ from benchmarks import (
     event_accept,
     gateway_cpu,
     gateway_scaling,
+    gateway_tracing,
     idle_10000,
     idle_instance,
     instance_cpu,
@@ -23,6 +24,7 @@ from benchmarks.figure import Benchmark
 SUITE = (
     Benchmark(instance_cpu.measure, ("instance_cpu_us",)),
     Benchmark(gateway_cpu.measure, ("gateway_cpu_us",)),
+    Benchmark(gateway_tracing.measure, ("gateway_tracing_cpu_us",)),
     Benchmark(gateway_scaling.measure, gateway_scaling.FIGURES, limit_seconds=180),
     Benchmark(warm_rps.measure, ("warm_rps_per_core",)),
     Benchmark(added_latency.measure, ("added_latency_p50_ms", "added_latency_p99_ms")),

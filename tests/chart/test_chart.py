@@ -35,6 +35,7 @@ EVERYTHING = (
     'events={"replicas":0,"stopSeconds":0,"asyncRetrySeconds":[0,0.5],"asyncResultSeconds":900}',
     'nats={"replicas":1,"image":"nats:2","maxPayload":"1MB","persistence":{"size":"1Gi","storageClassName":"fast"}}',
     'metrics={"scrapeAnnotations":false,"podMonitor":{"enabled":true,"interval":"5s","labels":{"release":"p"}}}',
+    'tracing={"otlp":{"endpoint":"http://collector:4318"},"samplerArgument":0,"resourceAttributes":{"a":"b"}}',
     'networkPolicy={"enabled":true,"natsNamespaces":[{"kubernetes.io/metadata.name":"shop"}]}',
 )
 
@@ -74,6 +75,9 @@ def test_every_pod_is_restricted_and_states_its_needs(render: Render, settings: 
         ('logLevel="LOUD"', "logLevel"),
         ("scaler.replicas=2", "replicas"),
         ("gateway.service.nodePort=80", "nodePort"),
+        ('tracing.otlp.endpoint="collector:4318"', "endpoint"),
+        ('tracing.sampler="sometimes"', "sampler"),
+        ("tracing.samplerArgument=2", "samplerArgument"),
         ('nats.url="10.0.0.1:4222"', "url"),
         ("surprise=true", "surprise"),
     ],

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from funclet.adapters.otlp.settings import read_settings as read_otlp_settings
+from funclet.core.sampling import parse_sampler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -80,6 +83,29 @@ def test_values_reach_their_settings(render: Render) -> None:
     assert settings.async_retry_seconds == (0.5, 2)
     assert settings.async_result_seconds == 7200000
     assert settings.dead_letter_seconds == 60
+
+
+TRACING = (
+    'tracing={"otlp":{"endpoint":"http://collector.observability:4318","existingHeadersSecret":"otlp"},'
+    '"sampler":"parentbased_traceidratio","samplerArgument":0.01,"resourceAttributes":{"team":"a b, c=d","zone":"1"}}'
+)
+
+
+@pytest.mark.parametrize("role", ["gateway", "events"])
+def test_where_spans_go_is_told_in_opentelemetrys_own_variables(render: Render, role: str) -> None:
+    given = environment(render(TRACING), role)
+    assert given.pop("OTEL_EXPORTER_OTLP_HEADERS") == ""  # it is in the Secret
+    settings = read_otlp_settings(given, f"funclet-{role}", "")
+    assert settings is not None
+    assert settings.endpoint == "http://collector.observability:4318/v1/traces"
+    assert settings.sampler == parse_sampler("parentbased_traceidratio", "0.01")
+    assert settings.resource.items() >= {"team": "a b, c=d", "zone": "1"}.items()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_who_makes_no_spans_is_told_nothing_of_them(render: Render, role: str) -> None:
+    settings = (TRACING,) if role in ("control", "scaler") else ('tracing.sampler="always_on"',)
+    assert not [name for name in environment(render(*settings), role) if name.startswith("OTEL_")]
 
 
 def test_the_usage_journal_is_on_a_volume_that_outlives_the_container(render: Render) -> None:

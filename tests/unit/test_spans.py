@@ -23,7 +23,7 @@ MS = 1_000_000
 START = 1_700_000_000_000 * MS
 TRACE, ROOT, HANDLER = "a" * 32, "b" * 16, "c" * 16
 WARM = Invocation(
-    name="hello",
+    key="shop/hello",
     common=function_attributes("us-east-1", "shop/hello", "other"),
     context=TraceContext(TRACE, ROOT, sampled=True),
     parent_id="d" * 16,
@@ -31,14 +31,16 @@ WARM = Invocation(
     start_ns=START,
     end_ns=START + 10 * MS,
     queue_ns=0,
-    attributes=(),
+    request_id="r-1",
+    method=b"POST",
+    status=200,
     instance="python313-1",
-    duration_ns=6 * MS,
+    duration_us=6000,
 )
 POOLED = Birth(START + 20 * MS, [Phase(name="claim", began=0.018, ended=0.014),
                                  Phase(name="specialise", began=0.014, ended=0)])  # fmt: skip
 """An instance that was ready 20 ms after the call came."""
-COLD = WARM._replace(queue_ns=21 * MS, end_ns=START + 40 * MS, init_ns=9 * MS, birth=POOLED)
+COLD = WARM._replace(queue_ns=21 * MS, end_ns=START + 40 * MS, init_us=9000, birth=POOLED)
 
 
 def numbered() -> Callable[[], str]:
@@ -83,18 +85,18 @@ def test_of_a_phase_that_began_before_the_call_only_the_rest_is_its_own() -> Non
 
 
 def test_an_instance_that_was_ready_long_before_cost_nothing() -> None:
-    early = WARM._replace(init_ns=9 * MS, birth=Birth(START - 1000 * MS, POOLED.phases))
+    early = WARM._replace(init_us=9000, birth=Birth(START - 1000 * MS, POOLED.phases))
     assert times(early) == times(WARM)
 
 
 def test_an_instance_of_unknown_birth_imported_before_it_ran() -> None:
-    assert times(WARM._replace(init_ns=2 * MS, birth=None)) == {
+    assert times(WARM._replace(init_us=2000, birth=None)) == {
         "invoke hello": (0, 10), "init": (0, 2), "handler": (3, 9),
     }  # fmt: skip
 
 
 def test_a_call_that_waited_for_a_busy_instance_has_no_phases() -> None:
-    assert list(times(COLD._replace(init_ns=None))) == ["invoke hello", "queue", "handler"]
+    assert list(times(COLD._replace(init_us=None))) == ["invoke hello", "queue", "handler"]
 
 
 def test_a_refused_call_has_no_handler() -> None:
@@ -110,18 +112,19 @@ def test_a_failure_of_the_function_is_its_handlers() -> None:
     root, handler = failed.spans(numbered())
     assert root.failed
     assert handler.failed
-    assert ("error.type", "KeyError") in handler.attributes
+    assert ("error.type", "KeyError") in handler.common
     answered_500 = WARM._replace(error_type="500")
     assert [span.failed for span in answered_500.spans(numbered())] == [True, False]
 
 
 def test_a_call_that_a_clock_too_coarse_says_waited_has_no_queue() -> None:
-    at_once = WARM._replace(end_ns=START, queue_ns=MS, duration_ns=None)
+    at_once = WARM._replace(end_ns=START, queue_ns=MS, duration_us=None)
     assert list(times(at_once)) == ["invoke hello", "handler"]
     assert at_once.size == 2
 
 
 lengths = st.integers(0, 100 * MS)
+microseconds = st.integers(0, 100_000)
 moments = st.floats(-0.2, 0.2)
 births = st.builds(
     lambda after, told: Birth(
@@ -132,9 +135,9 @@ births = st.builds(
 )
 invocations = st.builds(
     lambda length, queue, duration, init, birth: WARM._replace(
-        end_ns=START + length, queue_ns=queue, duration_ns=duration, init_ns=init, birth=birth
+        end_ns=START + length, queue_ns=queue, duration_us=duration, init_us=init, birth=birth
     ),
-    lengths, lengths, st.none() | lengths, st.none() | lengths, st.none() | births,
+    lengths, lengths, st.none() | microseconds, st.none() | microseconds, st.none() | births,
 )  # fmt: skip
 
 

@@ -127,6 +127,29 @@ tolerations:
   value: http://{{ include "funclet.fullname" . }}-scaler.{{ .Release.Namespace }}:8081
 {{- end -}}
 
+{{/* OpenTelemetry's own variables; nothing where no spans are wanted. */}}
+{{- define "funclet.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if .otlp.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .otlp.endpoint | quote }}
+{{- with .otlp.existingHeadersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: headers}
+{{- end }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ .sampler | quote }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplerArgument | quote }}
+{{- with .resourceAttributes }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ range $name, $value := . }}{{ $name }}={{ $value | urlquery | replace "+" "%20" }},{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "funclet.internalSecret" -}}
 {{- .Values.secrets.existingInternalSecret | default (printf "%s-internal" (include "funclet.fullname" .)) -}}
 {{- end -}}

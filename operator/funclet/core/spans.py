@@ -67,44 +67,57 @@ class Birth(NamedTuple):
 
 
 class Invocation(NamedTuple):
-    """All that is known of an invocation once it is answered. Ids are those of its spans."""
+    """All that is known of an invocation once it is answered. The ids are those of its spans."""
 
-    name: str
-    """The function's."""
+    key: str
     common: Attributes
+    """Of the function and the trigger."""
     context: TraceContext
     parent_id: str
     handler_id: str
     start_ns: int
     end_ns: int
     queue_ns: int
-    attributes: Attributes
+    request_id: str
+    method: bytes
+    """Of the caller's request."""
+    status: int
+    """Of HTTP, for the caller."""
     error_type: str | None = None
     function_failed: bool = False
     instance: str | None = None
     """None: the function has not run."""
-    duration_ns: int | None = None
+    duration_us: int | None = None
     """Of the handler. None: nobody said."""
-    init_ns: int | None = None
+    init_us: int | None = None
     """Of the init phase, on the first answer after it."""
     birth: Birth | None = None
 
     @property
     def size(self) -> int:
         """How many spans it has."""
-        if self.init_ns is not None:
+        if self.init_us is not None:
             return len(self.spans(str))
         return 1 + (self._sent_ns > self.start_ns) + (self.instance is not None)
 
     def spans(self, new_id: NewId) -> list[Span]:
         """Its spans, the parents first."""
+        name = self.key.partition("/")[2]
+        common: Attributes = (
+            *self.common,
+            ("faas.coldstart", self.init_us is not None),
+            ("http.request.method", self.method.decode()),
+            ("http.response.status_code", self.status),
+            *error_attributes(self.error_type),
+        )
         root = Span(
-            f"invoke {self.name}", Kind.SERVER, self.context, self.parent_id, self.start_ns, self.end_ns,
-            self.common, self.attributes, failed=self.error_type is not None,
+            f"invoke {name}", Kind.SERVER, self.context, self.parent_id, self.start_ns, self.end_ns,
+            common, (("faas.invocation_id", self.request_id),), (), self.error_type is not None,
         )  # fmt: skip
-        spans = [root, *self._waiting(self._sent_ns, new_id)]
+        sent_ns = self._sent_ns
+        spans = [root] if sent_ns == self.start_ns else [root, *self._waiting(sent_ns, new_id)]
         if self.instance is not None:
-            spans += self._running(self.instance, self._sent_ns, new_id)
+            spans += self._running(self.instance, sent_ns, new_id)
         return spans
 
     @property
@@ -112,11 +125,9 @@ class Invocation(NamedTuple):
         return min(self.start_ns + self.queue_ns, self.end_ns)
 
     def _waiting(self, sent_ns: int, new_id: NewId) -> Iterator[Span]:
-        if sent_ns == self.start_ns:
-            return
         queue = self._child("queue", new_id(), self.start_ns, sent_ns)
         yield queue
-        if self.birth is None or self.init_ns is None:
+        if self.birth is None or self.init_us is None:
             return
         for phase in self.birth.phases:
             began, ended = (self.birth.ready_ns - round(ago * 1e9) for ago in (phase.began, phase.ended))
@@ -127,19 +138,26 @@ class Invocation(NamedTuple):
     def _running(self, instance: str, sent_ns: int, new_id: NewId) -> Iterator[Span]:
         """The import goes on while the call is on its way; what then is left over of the time is the way itself."""
         window_ns = self.end_ns - sent_ns
-        run_ns = window_ns if self.duration_ns is None else min(self.duration_ns, window_ns)
-        init_ns = self.init_ns or 0
-        imported_ns = (self.birth.ready_ns + init_ns) if self.birth else sent_ns + init_ns
-        waited_ns = min(max(0, imported_ns - sent_ns), window_ns - run_ns) if init_ns else 0
+        run_ns = window_ns if self.duration_us is None else min(self.duration_us * 1000, window_ns)
+        waited_ns = 0
+        if self.init_us:
+            init_ns = self.init_us * 1000
+            imported_ns = (self.birth.ready_ns if self.birth else sent_ns) + init_ns
+            waited_ns = min(max(0, imported_ns - sent_ns), window_ns - run_ns)
         began_ns = sent_ns + waited_ns + (window_ns - run_ns - waited_ns) // 2
-        imported_ns = min(imported_ns, began_ns)
-        import_began_ns = max(self.start_ns, imported_ns - init_ns)
-        if import_began_ns < imported_ns and init_ns:
-            yield self._child("init", new_id(), import_began_ns, imported_ns)
-        handler = self._child("handler", self.handler_id, began_ns, began_ns + run_ns)
-        where: Attributes = (("faas.instance", instance),)
+        if self.init_us:
+            imported_ns = min(imported_ns, began_ns)
+            import_began_ns = max(self.start_ns, imported_ns - init_ns)
+            if import_began_ns < imported_ns:
+                yield self._child("init", new_id(), import_began_ns, imported_ns)
         error = self.error_type if self.function_failed else None
-        yield handler._replace(attributes=(*where, *error_attributes(error)), failed=self.function_failed)
+        common: Attributes = (("faas.instance", instance), *error_attributes(error))
+        context = TraceContext(self.context.trace_id, self.handler_id, True)
+        parent_id = self.context.span_id
+        yield Span(
+            "handler", Kind.INTERNAL, context, parent_id, began_ns, began_ns + run_ns, common, (), (),
+            self.function_failed,
+        )  # fmt: skip
 
     def _child(self, name: str, span_id: str, start_ns: int, end_ns: int, *, parent_id: str = "") -> Span:
         context = TraceContext(self.context.trace_id, span_id, sampled=True)

@@ -11,7 +11,7 @@ invoked more than approximately 16 times in the same chain of requests, Lambda a
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LINEAGE_LIMIT = 16
 """Invocations of one function in one chain."""
@@ -28,8 +28,7 @@ _PLACE = re.compile(r"(?:^|(?<=;)) *(?:Root|Parent|Sampled)=[^;]*;?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{8})([0-9a-f]{24})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """A place in a trace, in hexadecimal digits: 32 of the trace, 16 of the span."""
 
     trace_id: str

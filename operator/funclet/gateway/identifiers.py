@@ -11,6 +11,8 @@ import time
 BATCH = 64
 UUID_BYTES = 16
 TRACE_BYTES = 12
+UNDECIDED = ";Sampled=0"
+"""Of a trace that begins here."""
 VERSION_4 = bytes(byte & 0x0F | 0x40 for byte in range(256))
 """RFC 9562, 5.4: the upper half of the seventh byte is the version …"""
 VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
@@ -36,7 +38,7 @@ def new_trace_id() -> str:
     """The X-Ray header of a request that is not sampled."""
     if not _traces:
         text = os.urandom(TRACE_BYTES * BATCH).hex().encode()
-        _traces.extend(part.decode() + ";Sampled=0" for (part,) in _cut_traces(text))
+        _traces.extend(part.decode() + UNDECIDED for (part,) in _cut_traces(text))
     return _root(int(time.time())) + _traces.pop()
 
 

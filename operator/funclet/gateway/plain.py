@@ -80,7 +80,7 @@ class PlainReader:
             return request
         call = Call(served, served.revision, request, self._reply, new_request_id(), body or b"{}")
         trace = new_trace_id() + served.first_lineage
-        call.build_head(trace if self._tracer is None else self._tracer.begin(call, trace))
+        call.build_head(trace if self._tracer is None else self._tracer.begin_trace(call, trace))
         request.call = call
         return call
 

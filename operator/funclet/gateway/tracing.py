@@ -26,13 +26,13 @@ from funclet.core.spans import (
 from funclet.core.trace import TraceContext, move, read_context, read_trace_id
 from funclet.errors import Unavailable
 from funclet.gateway.call import Acceptance, Call, InstanceAnswer, Reply
-from funclet.gateway.identifiers import new_trace_id
+from funclet.gateway.identifiers import UNDECIDED, new_trace_id
 
 TRIGGER = b"x-funclet-trigger"
 """By it the events role says that an invocation is one for messages."""
 SERVER_ERROR = 500
-FOR_EVER = 1e6
-"""Seconds; longer than any call waits, so that all of its time is meant."""
+FOR_EVER_NS = 10**15
+"""Longer than any call waits: all of its time is meant."""
 
 
 class Tracer:
@@ -50,18 +50,32 @@ class Tracer:
         `header` is what it would be otherwise; `route` that of an HTTP trigger.
         """
         fields = call.request.fields
-        parent = self._parent(fields, header)
-        if parent is None:
-            return header
         trigger = "http" if route else "pubsub" if fields.get(TRIGGER) == b"pubsub" else "other"
+        given = read_trace_id(fields)
+        if given is None:
+            return self.begin_trace(call, header, trigger, route)
+        parent = self._parent(given, header)
+        return header if parent is None else move(header, self._record(call, parent, trigger, route))
+
+    def begin_trace(self, call: Call, header: str, trigger: str = "other", route: str = "") -> str:
+        """The same of a call without a trace, whose header is `new_trace_id`'s, at its least price."""
+        root, _, rest = header.partition(UNDECIDED)
+        trace_id = root[7:15] + root[16:]
+        if not self._sampler.samples(trace_id):
+            return header
+        handler = self._record(call, TraceContext(trace_id), trigger, route)
+        return f"{root};Parent={handler.span_id};Sampled=1{rest}"
+
+    def _record(self, call: Call, parent: TraceContext, trigger: str, route: str) -> TraceContext:
+        """Have the call's reply note how it ends; returns the place of the handler's span."""
         common = function_attributes(self._region, call.served.key, trigger, route)
         call.reply = recorded = RecordedReply(self, call.reply, parent, self._new_id(), self._new_id(), common)
-        return move(header, recorded.handler)
+        return recorded.handler
 
     def accept(self, acceptance: Acceptance, fields: Mapping[bytes, bytes]) -> Acceptance:
         """The same for an event: its attempts come below its acceptance."""
         event = acceptance.event
-        parent = self._parent(fields, event.trace_id)
+        parent = self._parent(read_trace_id(fields), event.trace_id)
         if parent is None:
             return acceptance
         began_ns = time.time_ns()
@@ -80,21 +94,23 @@ class Tracer:
         event = dataclasses.replace(event, trace_id=move(event.trace_id, context))
         return dataclasses.replace(acceptance, event=event, on_answered=end)
 
-    def _parent(self, fields: Mapping[bytes, bytes], header: str) -> TraceContext | None:
-        """The place in its trace of a call with this header; None: it is not recorded."""
-        context, decided = read_context(header), None
-        if context is None:
+    def _parent(self, given: str | None, header: str) -> TraceContext | None:
+        """The place in its trace of what has this header, of which the caller has `given` some or none.
+
+        None: it is not recorded.
+        """
+        context = read_context(header)
+        decided = context.sampled if context is not None and given is not None else None
+        if context is None:  # what was given names no trace
             context = read_context(new_trace_id())
             assert context is not None
-        elif read_trace_id(fields) is not None:  # or else the header was made here, and decides nothing
-            decided = context.sampled
         return context if self._sampler.samples(context.trace_id, decided) else None
 
 
 class RecordedReply:
     """Answers as the call's own reply does, and puts the invocation's spans into the queue."""
 
-    __slots__ = ("_common", "_parent", "_reply", "_span_id", "_start_ns", "_status", "_tracer", "handler")
+    __slots__ = ("_common", "_context", "_parent", "_reply", "_start_ns", "_status", "_tracer", "handler")
 
     def __init__(
         self, tracer: Tracer, reply: Reply, parent: TraceContext, span_id: str, handler_id: str, common: Attributes
@@ -103,7 +119,7 @@ class RecordedReply:
         self._tracer = tracer
         self._reply = reply
         self._parent = parent
-        self._span_id = span_id
+        self._context = TraceContext(parent.trace_id, span_id, sampled=True)
         self._common = common
         self._status: int | None = None
         """Of a stream, which begins before the function has ended."""
@@ -125,41 +141,24 @@ class RecordedReply:
             error = str(status)
         assert call.slot is not None
         instance = call.slot.instance
-        invocation = self._end(call, status, error, call.sent_at - call.queued_at, cold=answer.init_us is not None)
         self._tracer.put(
-            invocation._replace(
-                function_failed=answer.error is not None,
-                instance=instance.address.name,
-                duration_ns=None if answer.duration_us is None else answer.duration_us * 1000,
-                init_ns=None if answer.init_us is None else answer.init_us * 1000,
-                birth=instance.birth,
+            Invocation(
+                call.served.key, self._common, self._context, self._parent.span_id, self.handler.span_id,
+                self._start_ns, max(self._start_ns, time.time_ns()), round((call.sent_at - call.queued_at) * 1e9),
+                call.request_id, call.request.method, status, error, answer.error is not None,
+                instance.address.name, answer.duration_us, answer.init_us, instance.birth,
             )
-        )
+        )  # fmt: skip
         return status
 
     def refused(self, call: Call, error: LambdaError) -> int:
         """The function has not run; a call that has a deadline has waited."""
         status = self._reply.refused(call, error)
-        queue_seconds = FOR_EVER if call.deadline else 0.0
-        self._tracer.put(self._end(call, status, error.error_type, queue_seconds, cold=False))
+        self._tracer.put(
+            Invocation(
+                call.served.key, self._common, self._context, self._parent.span_id, self.handler.span_id,
+                self._start_ns, max(self._start_ns, time.time_ns()), FOR_EVER_NS if call.deadline else 0,
+                call.request_id, call.request.method, status, error.error_type,
+            )
+        )  # fmt: skip
         return status
-
-    def _end(self, call: Call, status: int, error: str | None, queue_seconds: float, *, cold: bool) -> Invocation:
-        attributes: Attributes = (
-            ("faas.invocation_id", call.request_id),
-            ("faas.coldstart", cold),
-            ("http.request.method", call.request.method.decode()),
-            ("http.response.status_code", status),
-        )
-        return Invocation(
-            name=call.served.key.partition("/")[2],
-            common=self._common,
-            context=TraceContext(self._parent.trace_id, self._span_id, sampled=True),
-            parent_id=self._parent.span_id,
-            handler_id=self.handler.span_id,
-            start_ns=self._start_ns,
-            end_ns=max(self._start_ns, time.time_ns()),
-            queue_ns=round(queue_seconds * 1e9),
-            attributes=(*attributes, *error_attributes(error)),
-            error_type=error,
-        )

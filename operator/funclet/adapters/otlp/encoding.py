@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, SpanFlags, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
@@ -61,8 +61,8 @@ def _fill(message: SpanMessage, span: Span) -> None:
         message.parent_span_id = bytes.fromhex(span.parent_id)
     message.start_time_unix_nano = span.start_ns
     message.end_time_unix_nano = span.end_ns
-    if span.attributes:
-        message.attributes.extend(_key_value(name, value) for name, value in span.attributes)
+    for name, value in span.attributes:
+        _set(message.attributes.add(), name, value)
     for link in span.links:
         trace_id, span_id = bytes.fromhex(link.trace_id), bytes.fromhex(link.span_id)
         message.links.add(trace_id=trace_id, span_id=span_id, flags=_REMOTE)
@@ -77,8 +77,16 @@ def _template(name: str, kind: Kind, common: Attributes) -> SpanMessage:
 
 
 def _key_value(name: str, value: Value) -> KeyValue:
+    made = KeyValue()
+    _set(made, name, value)
+    return made
+
+
+def _set(message: KeyValue, name: str, value: Value) -> None:
+    message.key = name
     if isinstance(value, bool):
-        return KeyValue(key=name, value=AnyValue(bool_value=value))
-    if isinstance(value, int):
-        return KeyValue(key=name, value=AnyValue(int_value=value))
-    return KeyValue(key=name, value=AnyValue(string_value=value))
+        message.value.bool_value = value
+    elif isinstance(value, int):
+        message.value.int_value = value
+    else:
+        message.value.string_value = value
