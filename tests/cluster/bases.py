@@ -80,7 +80,14 @@ def machine_python(version: str) -> Path:
 
 
 def add_python(root: Path, python: Path, version: str) -> None:
-    """Puts it where python:VERSION-slim has it: /usr/local, before Debian's own on the PATH."""
+    """Puts it, with pip, where python:VERSION-slim has it."""
+    copy_python(root, python, version)
+    run(["chroot", root, "ldconfig"])
+    run(["chroot", root, "python3", "-m", "ensurepip"])
+
+
+def copy_python(root: Path, python: Path, version: str) -> None:
+    """To /usr/local, which comes before Debian's own on the PATH, without what no function needs."""
     leave_out = shutil.ignore_patterns(*NOT_OF_PYTHON)
     place = root / "usr/local"
     shutil.copytree(python / f"lib/python{version}", place / f"lib/python{version}", symlinks=True, ignore=leave_out)
@@ -90,8 +97,6 @@ def add_python(root: Path, python: Path, version: str) -> None:
     for name in ("python3", "python"):
         (place / "bin" / name).unlink(missing_ok=True)
         (place / "bin" / name).symlink_to(f"python{version}")
-    run(["chroot", root, "ldconfig"])
-    run(["chroot", root, "python3", "-m", "ensurepip"])
 
 
 def machine_pip_settings() -> dict[str, str]:

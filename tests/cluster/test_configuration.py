@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cluster import bases, builds, cache, certificates, configuration, dockerignore, doctor, images, oci
 from tests.cluster.configuration import Layout
+from tests.cluster.steps import ClusterError
 
 LAYOUT = Layout(Path("/state"), Path("/cache/kubernetes"), Path("/cache/coredns"))
 
@@ -158,6 +159,25 @@ def test_pip_settings_use_the_images_own_certificates() -> None:
     assert "index-url = https://packages.example.org/simple" in text
     assert f"cert = {bases.CA_BUNDLE}" in text
     assert "/machine" not in text
+
+
+def test_a_python_that_neither_debian_nor_this_machine_has_is_named() -> None:
+    with pytest.raises(ClusterError, match=r"Python 9\.99 is in no Debian release.*pyenv install 9\.99"):
+        bases.machine_python("9.99")
+
+
+def test_an_added_python_comes_before_debians(tmp_path: Path) -> None:
+    prefix, root = tmp_path / "prefix", tmp_path / "root"
+    for file in ("bin/python9.9", "lib/libpython9.9.so.1.0", "lib/python9.9/os.py", "lib/python9.9/test/test_os.py"):
+        (prefix / file).parent.mkdir(parents=True, exist_ok=True)
+        (prefix / file).touch()
+    (root / "usr/local/lib").mkdir(parents=True)
+    (root / "usr/local/bin").mkdir()
+    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    bases.copy_python(root, prefix, "9.9")
+    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    programs = {f"usr/local/bin/{name}" for name in ("python", "python3", "python9.9")}
+    assert files == {*programs, "usr/local/lib/libpython9.9.so.1.0", "usr/local/lib/python9.9/os.py"}
 
 
 def test_appearing_leaves_nothing_of_an_interrupted_write(tmp_path: Path) -> None:
