@@ -19,6 +19,7 @@ DIGEST = "a" * 64
 ONE_CODE = "code must have exactly one of inline, files, configMap, url or imageUri"
 ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
 OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
+OTHER_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet."
 ONE_SOURCE = "spec must have exactly one of http, jetstream"
 
 
@@ -250,6 +251,9 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("triggers", stream(maximumConcurrency=1), stream(maximumConcurrency=0), "should be greater than or equal to 1"),
     ("triggers", stream(maximumReceives=1000), stream(maximumReceives=1001), "less than or equal to 1000"),
     ("triggers", stream(deadLetterSubject="dead"), stream(deadLetterSubject="a b"), "deadLetterSubject in body should"),
+    ("triggers", stream(deadLetterSubject="funclets.a"), stream(deadLetterSubject="funclet.events.a.b"), OTHER_LETTERS),
+    ("triggers", stream(deadLetterSubject="js.api"), stream(deadLetterSubject="$JS.API.INFO"), OTHER_LETTERS),
+    ("triggers", stream(deadLetterSubject="inbox"), stream(deadLetterSubject="_INBOX.a"), OTHER_LETTERS),
 ]
 
 

@@ -1,5 +1,6 @@
 """What control says of Functions and Triggers, given what it found."""
 
+import re
 from typing import Any
 
 import pytest
@@ -16,10 +17,10 @@ from funclet.core.resolve import (
     decide_function,
     decide_invalid_function,
     decide_trigger,
-    find_winner,
     may_run,
 )
 from funclet.core.revision import find_revision
+from funclet.core.routes import find_holders, find_winner
 from funclet.core.subjects import matches
 
 CODE = Package("c" * 64, 123)
@@ -102,7 +103,8 @@ def test_what_makes_another_instance_makes_another_revision() -> None:
 def trigger(name: str, path: str = "/a", created: str = "2026-01-01T00:00:00Z", **fields: Any) -> Trigger:
     http = {"path": path, **{key: value for key, value in fields.items() if key in ("methods", "host")}}
     spec = {"function": {"name": "hello"}, "http": http, "enabled": fields.get("enabled", True)}
-    return Trigger.model_validate({"metadata": {"name": name, "creationTimestamp": created}, "spec": spec})
+    metadata = {"name": name, "namespace": fields.get("namespace", "default"), "creationTimestamp": created}
+    return Trigger.model_validate({"metadata": metadata, "spec": spec})
 
 
 SERVING = decide_function(function(), FunctionFacts(CODE, {}), "t")
@@ -142,6 +144,7 @@ LATER = "2026-01-02T00:00:00Z"
         (trigger("b", methods=["GET"]), [trigger("a", methods=["POST"])], None),
         (trigger("b", methods=["GET"]), [trigger("a", methods=["GET", "POST"])], "a"),
         (trigger("b", host="x.org"), [trigger("a")], None),
+        (trigger("a", namespace="shop"), [trigger("a", namespace="blog")], "a"),
         (trigger("b"), [trigger("a", enabled=False)], None),
         # b (any method) lost to a (GET), so it holds nothing that c (POST) could want
         (trigger("c", methods=["POST"]), [trigger("a", methods=["GET"]), trigger("b")], None),
@@ -150,6 +153,16 @@ LATER = "2026-01-02T00:00:00Z"
 def test_the_older_trigger_has_the_route(one: Trigger, rivals: list[Trigger], winner: str | None) -> None:
     found = find_winner(one, rivals)
     assert (found.metadata.name if found else None) == winner
+    holds = one in find_holders([one, *rivals])
+    assert holds is (winner is None), "who gets the requests is who is said to have the route"
+
+
+def test_a_route_that_was_lost_is_lost_for_all_its_methods() -> None:
+    first, second, third = (
+        trigger(name, methods=methods)
+        for name, methods in (("a", ["GET", "POST"]), ("b", ["GET", "PUT"]), ("c", ["PUT"]))
+    )
+    assert [holder.metadata.name for holder in find_holders([third, second, first])] == ["a", "c"]
 
 
 ORDERS = StreamFacts(exists=True, subjects=("orders.>", "returns"))
@@ -210,3 +223,9 @@ def test_a_refused_trigger_is_not_run() -> None:
 )
 def test_subjects_are_matched_as_nats_does(pattern: str, subject: str, *, taken: bool) -> None:
     assert matches(pattern, subject) is taken
+
+
+@pytest.mark.parametrize("dead", ["funclet.events.shop.pay", "$JS.API.STREAM.DELETE.ORDERS", "_INBOX.x"])
+def test_dead_letters_go_to_no_subject_of_funclets_or_nats_own(dead: str) -> None:
+    with pytest.raises(ValueError, match=rf"must not begin with .* not {re.escape(dead)}"):
+        queue("orders.>", dead)

@@ -8,12 +8,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from funclet.api.meta import ApiModel, ResourceName, rule, rules
-from funclet.api.trigger import NatsSubject
+from funclet.api.trigger import OWN_SUBJECTS, NatsSubject
 
 DESTINATIONS = ("function", "subject", "sqs_queue_url", "url")
 ONE_DESTINATION = "must have exactly one of function, subject, sqsQueueUrl or url"
-OWN_SUBJECTS = ("$", "_INBOX.", "funclet.")
-"""Beginnings of subjects that are NATS' own or Funclet's: nobody's function writes there."""
 OTHER_SUBJECT = "must not have wildcards, nor begin with $, _INBOX. or funclet."
 
 

@@ -10,6 +10,10 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "AN
 
 NatsSubject = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
 
+OWN_SUBJECTS = ("$", "_INBOX.", "funclet.")
+"""Beginnings of subjects that are NATS' own or Funclet's: nobody's function writes there, and no Trigger."""
+OTHER_DEAD_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet.: such are NATS' and Funclet's own"
+
 
 class FunctionReference(ApiModel):
     """The function that the Trigger invokes, in the Trigger's own namespace."""
@@ -51,6 +55,14 @@ class JetStreamSource(ApiModel):
     Names and meanings are those of Lambda's event source mapping (CreateEventSourceMapping).
     """
 
+    model_config = rules(
+        rule(
+            "!has(self.deadLetterSubject) || !(self.deadLetterSubject.startsWith('$') "
+            "|| self.deadLetterSubject.startsWith('_INBOX.') || self.deadLetterSubject.startsWith('funclet.'))",
+            OTHER_DEAD_LETTERS,
+        ),
+    )
+
     stream: str = Field(
         min_length=1, max_length=255, pattern=r"^[^\s.*>/\\]+$", description="Name of the stream. It must exist."
     )
@@ -79,6 +91,12 @@ class JetStreamSource(ApiModel):
         "Trigger must not read it. "
         "Absent: the message is given up, with a log line and a metric.",
     )
+
+    @model_validator(mode="after")
+    def _dead_letters_elsewhere(self) -> Self:
+        if self.dead_letter_subject is not None and self.dead_letter_subject.startswith(OWN_SUBJECTS):
+            raise ValueError(f"{OTHER_DEAD_LETTERS}, not {self.dead_letter_subject}")
+        return self
 
 
 SOURCES = ("http", "jetstream")

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from funclet.api.function import Function, FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
-from funclet.core.resolve import route_of, secret_names
+from funclet.core.resolve import secret_names
+from funclet.core.routes import route_of
 from funclet.core.validation import describe
 
 Value = TypeVar("Value", bound=Hashable)

@@ -40,10 +40,10 @@ from funclet.core.resolve import (
     decide_function,
     decide_invalid_function,
     decide_trigger,
-    route_of,
     secret_names,
     settle_trigger,
 )
+from funclet.core.routes import route_of
 from funclet.core.runtimes import check_package
 from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
 

@@ -3,7 +3,7 @@
 A Function whose newest spec can't be resolved keeps `active`, and so goes on serving what it served.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from funclet.api.function import ActiveLayer, ActiveRevision, Function, Function
 from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.revision import revision_digest
-from funclet.core.routes import RouteKey, http_problem, methods_overlap, route_key
+from funclet.core.routes import find_winner, http_problem
 from funclet.core.subjects import has_wildcard, matches
 
 STREAM_NOT_FOUND = "StreamNotFound"
@@ -247,35 +247,3 @@ def _conflict_message(trigger: Trigger, winner: Trigger) -> str:
     assert trigger.spec.http is not None
     other = f"{winner.metadata.namespace}/{winner.metadata.name}"
     return f"the older Trigger {other} has the route {trigger.spec.http.path} already: change path, methods or host"
-
-
-def find_winner(trigger: Trigger, rivals: Iterable[Trigger]) -> Trigger | None:
-    """The Trigger that has this one's route; None when this one has it.
-
-    Routes are given out by age (creationTimestamp, then namespace and name): each Trigger gets its route unless one
-    that got its own before overlaps. Disabled ones take no part.
-    """
-    holders: list[Trigger] = []
-    for candidate in sorted([trigger, *rivals], key=_age):
-        winner = next((holder for holder in holders if _collide(candidate, holder)), None)
-        if candidate is trigger:
-            return winner
-        if winner is None and candidate.spec.enabled:
-            holders.append(candidate)
-    return None
-
-
-def route_of(trigger: Trigger) -> RouteKey | None:
-    """The route of an HTTP Trigger, without its methods."""
-    return route_key(trigger.spec.http) if trigger.spec.http else None
-
-
-def _age(trigger: Trigger) -> tuple[float, str, str]:
-    created = trigger.metadata.creation_timestamp
-    return (created.timestamp() if created else float("inf"), trigger.metadata.namespace, trigger.metadata.name)
-
-
-def _collide(one: Trigger, other: Trigger) -> bool:
-    if one.spec.http is None or other.spec.http is None or route_of(one) != route_of(other):
-        return False
-    return methods_overlap(one.spec.http.methods, other.spec.http.methods)

@@ -1,7 +1,7 @@
 """Requests that match HTTP triggers: turned into events and calls, answered by API Gateway's rules."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from funclet.api.trigger import Trigger
@@ -19,6 +19,7 @@ from funclet.core.http_event import (
 )
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
+from funclet.core.routes import find_holders
 from funclet.gateway.call import Call, InstanceAnswer, Served
 from funclet.gateway.client import BODILESS
 from funclet.gateway.identifiers import new_request_id
@@ -109,7 +110,7 @@ class HttpStage:
 
     def _match(self, method: str, host: str, path: str) -> Match | None:
         if self._table is None:
-            self._table = RouteTable(build_routes(self._triggers))
+            self._table = RouteTable(build_routes(self._triggers.values()))
         return self._table.match(method, _host_name(host), path)
 
     def find_key(self, request: Request) -> str | None:
@@ -142,23 +143,17 @@ def read_request(request: Request) -> HttpRequest:
     return HttpRequest(request.method.decode(), path, query, headers, request.body, request.client.source_ip)
 
 
-def build_routes(triggers: Mapping[str, Trigger]) -> list[Route]:
-    """The routes of all enabled HTTP triggers, the older trigger first."""
-    enabled = [(key, trigger) for key, trigger in triggers.items() if trigger.spec.enabled and trigger.spec.http]
-    enabled.sort(key=lambda item: (_age(item[1]), item[0]))
-    return [_build_route(key, trigger) for key, trigger in enabled]
+def build_routes(triggers: Iterable[Trigger]) -> list[Route]:
+    """The routes of those that have theirs: the others say RouteConflict, and get nothing."""
+    return [_build_route(trigger) for trigger in find_holders(triggers)]
 
 
-def _age(trigger: Trigger) -> float:
-    created = trigger.metadata.creation_timestamp
-    return created.timestamp() if created else 0.0
-
-
-def _build_route(key: str, trigger: Trigger) -> Route:
+def _build_route(trigger: Trigger) -> Route:
     http = trigger.spec.http
     assert http is not None
-    function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
-    return Route(key, function, http.path, tuple(http.methods), http.host)
+    namespace = trigger.metadata.namespace
+    function = f"{namespace}/{trigger.spec.function.name}"
+    return Route(f"{namespace}/{trigger.metadata.name}", function, http.path, tuple(http.methods), http.host)
 
 
 def _host_name(host: str) -> str:
