@@ -13,7 +13,8 @@ from aiohttp import web
 
 from funclet.adapters.event_log import EventLog
 from funclet.adapters.scaler_client import ScalerClient
-from funclet.api.function import Environment, PodSettings
+from funclet.api.function import Environment
+from funclet.api.pod import PodSettings
 from funclet.api.trigger import Trigger
 from funclet.core.messages import DemandReport, InstanceAddress, Message, Ready, Snapshot
 from funclet.core.revision import Revision

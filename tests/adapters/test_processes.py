@@ -10,7 +10,7 @@ import pytest
 from funclet.adapters.agent_client import AgentAddress, observe_status
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, Synced, Vanished
 from funclet.adapters.instances.processes import ProcessBackend, find_interpreter
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.instances import InstanceRequest
 from funclet.core.tokens import token_digest
 from funclet.errors import Unavailable

@@ -12,7 +12,7 @@ from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, 
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
 from funclet.adapters.instances.processes import ProcessBackend
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
 from funclet.scaler.labels import LONGEST_SECONDS, Labels

@@ -5,7 +5,8 @@ from typing import Any
 
 from funclet.adapters.instances import container_guard
 from funclet.adapters.instances.containers import engine_options
-from funclet.api.function import Environment, PodSettings
+from funclet.api.function import Environment
+from funclet.api.pod import PodSettings
 from funclet.core.images import FunctionImage, ImageFunction
 from funclet.core.instances import InstanceRequest
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from funclet.api.function import Environment, PodSettings
+from funclet.api.function import Environment
+from funclet.api.pod import PodSettings
 from funclet.core.demand import DemandBook
 from funclet.core.instances import Instance, State
 from funclet.core.messages import DemandReport, FunctionDemand, InstanceUse

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from funclet.api.function import Environment, Function, FunctionSpec, PodSettings
+from funclet.api.function import Environment, Function, FunctionSpec
+from funclet.api.pod import PodSettings
 from funclet.core.images import FunctionImage, ImageFunction, container_command, container_variables
 from funclet.core.instances import InstanceRequest
 from funclet.core.pods import PodDefaults, build_pod, granted_memory_mib, is_over, memory_mib_of

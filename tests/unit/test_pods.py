@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.instances import InstanceRequest
 from funclet.core.pods import (
     PodDefaults,

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funclet.api.function import Environment, PodSettings
+from funclet.api.function import Environment
+from funclet.api.pod import PodSettings
 from funclet.core.instances import Instance, State
 from funclet.core.pool import (
     BURST_SECONDS,

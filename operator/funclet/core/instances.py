@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.images import ImageFunction
 from funclet.errors import Conflict
 

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from math import ceil
 
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.instances import Instance, State
 from funclet.core.revision import Revision
 

@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core import tokens
 from funclet.core.images import ImageFunction
 from funclet.core.instances import (

@@ -7,7 +7,7 @@ server and kubelet would take CPU that callers wait for.
 import json
 from collections.abc import Callable
 
-from funclet.api.function import PodSettings
+from funclet.api.pod import PodSettings
 from funclet.core.instances import (
     FUNCTION_LABEL,
     REVISION_LABEL,
