@@ -145,13 +145,13 @@ class FunctionPool(Generic[W]):
         """An invocation has ended. Returns the waiter that runs on this slot now, if any."""
         if service_ms is not None:
             self.service_ms = moving_average(self.service_ms, service_ms)
-        usable = slot.instance.usable
-        if usable and self.waiting:
-            return self._dequeue()
+        instance = slot.instance
+        if instance.usable:
+            if self.waiting:
+                return self._dequeue()
+            self._free.append(slot)
         self.in_flight -= 1
         self._clear(slot, now)
-        if usable:
-            self._free.append(slot)
         return None
 
     def note_init(self, init_ms: float) -> None:

@@ -99,10 +99,10 @@ class Dispatcher:
         """The instance has answered: free the slot for the next call, meter, answer."""
         now = self.loop.time()
         occupied_us = int((now - call.sent_at) * 1_000_000)
-        served, init_us = call.served, answer.init_us or 0
-        pool = served.pool
+        served = call.served
+        pool, init_us = served.pool, answer.init_us
         self.active.discard(call)
-        waiter = pool.release(slot, now, max(0, occupied_us - init_us) / 1000)
+        waiter = pool.release(slot, now, (occupied_us if init_us is None else max(0, occupied_us - init_us)) / 1000)
         if pool not in self._demand.changed:
             self._demand.touch(pool)
         if waiter is not None:
@@ -110,10 +110,10 @@ class Dispatcher:
         elif self.on_vacated is not None or pool.revision is None:
             self._vacated(slot, served)
         call.duration_us = duration_us = occupied_us if answer.duration_us is None else answer.duration_us
-        call.billed_ms = billed = billed_ms(duration_us, init_us)
+        call.billed_ms = billed = billed_ms(duration_us, init_us or 0)
         served.meter.count_run(duration_us, billed, call.revision.memory_mib, failed=answer.error is not None)
-        if answer.init_us is not None:
-            self._note_init(call, occupied_us, answer.init_us)
+        if init_us is not None:
+            self._note_init(call, occupied_us, init_us)
         call.reply.answered(call, answer)
 
     def _vacated(self, slot: Slot, served: Served) -> None:

@@ -26,11 +26,11 @@ LINES_LIMIT = 4096
 """Request lines that are remembered."""
 LINE = re.compile(rb"POST (/[!-~]+) HTTP/1\.1")
 MEANINGFUL = re.compile(
-    rb"\n(host(?=:[^,\r]*\r)|con(?:nection|tent-length): [^\r]*"
-    rb"|[ \t]|authorization:[ \t]*bearer|content-length:|connection:|expect:|host:|proxy-connection:|traceparent:"
-    rb"|transfer-encoding:|upgrade:|x-amz-(?:client-context|invocation-type|log-type):|x-amzn-trace-id:|x-funclet-)"
+    rb"\n(host:(?:[^,\r]*,)?|con(?:nection|tent-length):[^\r]*|[ \t]|authorization:[ \t]*bearer|expect:"
+    rb"|proxy-connection:|t(?:raceparent|ransfer-encoding):|upgrade:"
+    rb"|x-(?:am(?:z-(?:client-context|invocation-type|log-type)|zn-trace-id):|funclet-))"
 )
-"""In a head in lower case. White space at a line's beginning would continue the header before it."""
+"""In a head in lower case. A comma in Host would be a second one; white space continues the header before it."""
 SMALLEST_HEADER_BYTES = len("a:\r\n")
 
 
@@ -52,8 +52,8 @@ class PlainReader:
         self._tracer = tracer
         self._size_limit = min(limits.head_bytes, limits.body_bytes, limits.small_bytes)
         self._headers_limit = limits.headers
-        self._keys: dict[bytes, str] = {}
-        """Functions by request line."""
+        self._lines: dict[bytes, tuple[str, bytes]] = {}
+        """The function and the URL of request lines."""
         self._judge = httptools.HttpRequestParser(None)
         self._reply = LambdaReply()
 
@@ -63,9 +63,12 @@ class PlainReader:
         A request: it is plain, and may not begin here and now."""
         head, _, body = data.partition(b"\r\n\r\n")
         line = head[: head.find(b"\r")]
-        key = self._keys.get(line) or self._find_key(line)
-        served = self._functions.get(key) if key else None
-        if served is None or served.revision is None or len(data) > self._size_limit:
+        known = self._lines.get(line) or self._read_line(line)
+        if known is None:
+            return None
+        key, url = known
+        served = self._functions.get(key)
+        if served is None or (revision := served.revision) is None or len(data) > self._size_limit:
             return None
         if not (is_plain_head(head, len(body), self._headers_limit) and (not body or is_plain_json(body))):
             return None
@@ -74,31 +77,31 @@ class PlainReader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._judge = httptools.HttpRequestParser(None)
             return None
-        request = Request(client, head)
-        request.method, request.url, request.body = b"POST", line[len("POST ") : -len(" HTTP/1.1")], body
-        if self._serves is not None and not self._serves(served.key, client):
+        request = Request(client, b"POST", url, head, body)
+        if self._serves is not None and not self._serves(key, client):
             return request
-        call = Call(served, served.revision, request, self._reply, new_request_id(), body or b"{}")
+        call = Call(served, revision, request, self._reply, new_request_id(), body or b"{}")
         trace = new_trace_id() + served.first_lineage
         call.build_head(trace if self._tracer is None else self._tracer.begin_trace(call, trace))
         request.call = call
         return call
 
-    def _find_key(self, line: bytes) -> str | None:
+    def _read_line(self, line: bytes) -> tuple[str, bytes] | None:
         match = LINE.fullmatch(line)
         key = self._find_plain_key(match[1]) if match else None
-        if key is not None:
-            if len(self._keys) >= LINES_LIMIT:
-                self._keys.clear()
-            self._keys[line] = key
-        return key
+        if match is None or key is None:
+            return None
+        if len(self._lines) >= LINES_LIMIT:
+            self._lines.clear()
+        self._lines[line] = key, match[1]
+        return key, match[1]
 
 
 def is_plain_head(head: bytes, body_size: int, headers_limit: int) -> bool:
     """Whether a head announces a body of this size, and nothing else that means something."""
     found = MEANINGFUL.findall(head.lower())
     return (
-        b"host" in found
+        b"host:" in found
         and b"content-length: %d" % body_size in found
         and (len(found) == 2 or (len(found) == 3 and b"connection: keep-alive" in found))
         and (len(head) <= headers_limit * SMALLEST_HEADER_BYTES or head.count(b"\n") <= headers_limit)

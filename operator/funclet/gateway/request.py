@@ -34,13 +34,17 @@ class Request:
     is_old: bool
     """HTTP/1.0: it cannot read chunks."""
 
-    def __init__(self, client: "ClientProtocol", head: bytes = b"") -> None:
+    def __init__(
+        self, client: "ClientProtocol", method: bytes = b"", url: bytes = b"", head: bytes = b"", body: bytes = b""
+    ) -> None:
         """`head`, up to its last header: of a request that has been found plain (`plain`)."""
         self.client = client
-        self.call = self.relay = self.lease = None
-        self.url = self.method = self.body = b""
+        self.method = method
+        self.url = url
+        self.body = body
         self.head = head
         self._fields: dict[bytes, bytes] | None = None if head else {}
+        self.call = self.relay = self.lease = None
         self.deadline = 0.0
         self.keep_alive = True
         self.is_old = False

@@ -150,12 +150,13 @@ class SlotConnection(asyncio.Protocol):
         """An answer, or a part of one."""
         if self._transport is None:
             return
-        if self._reader is None and self._call is not None and not self._paused:
+        call = self._call
+        if call is not None and self._reader is None and not self._paused:
             usual = find_usual_answer(data)
             if usual is not None:
-                call, self._call = self._call, None
-                self._slot.instance.connect_failures = 0
-                self._owner.complete(self._slot, call, usual)
+                slot, self._call = self._slot, None
+                slot.instance.connect_failures = 0
+                self._owner.complete(slot, call, usual)
                 return
         try:
             self._read(data)
