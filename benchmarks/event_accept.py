@@ -17,7 +17,7 @@ from nats.js.api import StreamConfig
 
 from benchmarks.figure import Budget, Figure, Peer
 from benchmarks.load import Tally, Target, closed_loop
-from benchmarks.processes import Child, python_server
+from benchmarks.processes import Child, named_gateway
 from benchmarks.report import beside_text, value_text
 from funclet.adapters.event_streams import StreamPolicy, make_streams
 from funclet.adapters.jetstream import connect
@@ -67,7 +67,7 @@ async def accept(nats_url: str, seconds: float) -> tuple[Tally, float]:
     await make_streams(client, StreamPolicy())
     await client.close()
     os.environ["FUNCLET_NATS_URL"] = nats_url
-    with python_server("gateway", "t", "hello=9") as gateway:  # nobody is invoked: port 9 discards
+    with named_gateway("t", "hello=9") as gateway:  # nobody is invoked: port 9 discards
         target = event_target(gateway.port)
         await until_accepting(target)
         return await measured(gateway, target, seconds)

@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks.figure import Budget, Figure, Peer
 from benchmarks.load import Tally, closed_loop, invoke_target, is_fair_refusal, open_loop
-from benchmarks.processes import Child, python_server
+from benchmarks.processes import Child, named_gateway, python_server
 
 SLOTS = 8
 SLOT_MS = 10
@@ -38,7 +38,7 @@ def measure() -> list[Figure]:
     with python_server("slots", SLOTS + 1, SLOT_MS) as slots:
         *own, other = slots.ports
         functions = [*(f"hello={port}" for port in own), f"neighbour={other}"]
-        with python_server("gateway", "t", *functions) as gateway:
+        with named_gateway("t", *functions) as gateway:
             before = gateway.resident_mib
             flood = uvloop.run(run(gateway))
             grown = gateway.resident_mib - before

@@ -79,13 +79,23 @@ def python_server(name: str, *arguments: object) -> contextlib.AbstractContextMa
     return printing_ports(sys.executable, "-m", "benchmarks.servers", name, *arguments)
 
 
+@contextlib.contextmanager
+def named_gateway(token: str, *slots: str, environment: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """The gateway in front of these slots, NAME=PORT; `environment` is beside our own.
+
+    Its scaler is another process, whose CPU is not the gateway's.
+    """
+    own = ("env", *(f"{name}={value}" for name, value in (environment or {}).items()))
+    command = (*own, sys.executable, "-m", "benchmarks.servers", "gateway")
+    with python_server("scaler", token, *slots) as scaler, printing_ports(*command, scaler.port, *slots) as child:
+        yield child
+
+
 def loopback_gateway(
     token: str, slots: Sequence[int], environment: Mapping[str, str] | None = None
 ) -> contextlib.AbstractContextManager[Child]:
-    """The gateway in front of one function `hello` with these slots; `environment` is beside our own."""
-    own = ("env", *(f"{name}={value}" for name, value in (environment or {}).items()))
-    command = (sys.executable, "-m", "benchmarks.servers", "gateway", token)
-    return printing_ports(*own, *command, *(f"hello={port}" for port in slots))
+    """The gateway in front of one function `hello` with these slots."""
+    return named_gateway(token, *(f"hello={port}" for port in slots), environment=environment)
 
 
 def answers(port: int) -> bool:

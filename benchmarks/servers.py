@@ -4,7 +4,8 @@
     bare PORT…               the least that a proxy in Python does
     workers COUNT PORT…      a supervisor with so many gateways, and one function for each of these slots
     replicas COUNT PORT…     the same with gateways on ports of their own
-    gateway TOKEN NAME=PORT… Funclet's gateway, with functions of these names that have a slot at each port
+    scaler TOKEN NAME=PORT…  what tells a gateway of instances of these functions with a slot at each port
+    gateway PORT NAME=PORT…  Funclet's gateway beside the scaler on this port
     receiver                 takes what is posted to it, such as spans
     runtime_api EVERY        AWS's Runtime API, always with an invocation ready; tells of each EVERY-th response
 
@@ -130,36 +131,49 @@ async def serve_bare(*slots: str) -> None:
     await asyncio.Event().wait()
 
 
-async def serve_gateway(token: str, *slots: str) -> None:
-    """The gateway as `python -m funclet gateway` runs it; a test's scaler tells it of the instances.
+async def serve_scaler(token: str, *slots: str) -> None:
+    """A test's scaler, which tells the gateway of these instances."""
+    from tests.adapters.gateway_world import Scaler
 
-    With FUNCLET_NATS_URL it accepts events, and by OpenTelemetry's variables it exports spans.
-    """
-    from tests.adapters.gateway_world import Catalog, Scaler, make_revision, until
-
-    from funclet.adapters import garbage
-    from funclet.adapters.event_log import EventLog
-    from funclet.adapters.otlp.exporter import open_exporter
-    from funclet.adapters.scaler_client import ScalerClient
-    from funclet.gateway.role import Gateway
-    from funclet.gateway.settings import GatewaySettings
-
-    scaler, catalog = Scaler(), Catalog()
-    await scaler.start()
+    scaler = Scaler()
     for slot in slots:
         function, _, port = slot.partition("=")
         scaler.instances.append(instance_address(function, int(port), token))
-        catalog.put(make_revision(function))
-    url = f"http://127.0.0.1:{scaler.port}"
+    await scaler.start()
+    print(scaler.port, flush=True)
+    await asyncio.Event().wait()
+
+
+async def serve_gateway(scaler_port: str, *slots: str) -> None:
+    """The gateway as `python -m funclet gateway` runs it, with its usage journal.
+
+    With FUNCLET_NATS_URL it accepts events, and by OpenTelemetry's variables it exports spans.
+    """
+    from tests.adapters.gateway_world import Catalog, make_revision
+
+    from funclet.adapters import garbage
+    from funclet.adapters.event_log import EventLog
+    from funclet.adapters.metrics import INVOCATIONS
+    from funclet.adapters.otlp.exporter import open_exporter
+    from funclet.adapters.scaler_client import ScalerClient
+    from funclet.adapters.usage_journal import UsageJournal
+    from funclet.gateway.role import Gateway
+    from funclet.gateway.settings import GatewaySettings
+    from funclet.gateway.usage import UsageReporter
+
+    catalog = Catalog()
+    for slot in slots:
+        catalog.put(make_revision(slot.partition("=")[0]))
+    url = f"http://127.0.0.1:{scaler_port}"
     settings = GatewaySettings(internal_token="internal", scaler_url=url, port=0, host="127.0.0.1")
     nats_url = os.environ.get("FUNCLET_NATS_URL")
     event_log = EventLog(nats_url) if nats_url else None
     spans = open_exporter("gateway")
     gateway = Gateway(settings, catalog, ScalerClient(url, "internal", "gateway-0"), event_log, spans=spans)
+    await UsageReporter(INVOCATIONS, UsageJournal(None), None).start()
     if spans is not None:
         await spans.start()
     await gateway.start()
-    await until(lambda: bool(scaler.readers))
     garbage.settle()
     print(gateway.port, flush=True)
     await asyncio.Event().wait()
@@ -273,6 +287,7 @@ SERVERS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "runtime_api": serve_runtime_api,
     "slots": serve_slots,
     "bare": serve_bare,
+    "scaler": serve_scaler,
     "gateway": serve_gateway,
     "workers": serve_workers,
     "replicas": serve_replicas,
