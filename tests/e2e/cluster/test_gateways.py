@@ -1,4 +1,5 @@
-"""Two gateways: exact limits over both, a death that moves functions, and an end that nobody notices."""
+"""Two gateways, and two of two processes each: exact limits over all, a death that moves functions, an end that nobody
+notices, and connections that go where their functions are at home."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -73,13 +74,31 @@ def assert_no_slot_was_shared(answers: list[list[Any]]) -> None:
             assert end <= begin
 
 
-def test_reserved_concurrency_is_exact_over_both(world: ClusterWorld, deploy: Deployer) -> None:
+@pytest.fixture
+def two_processes_each(world: ClusterWorld) -> Iterator[None]:
+    set_processes(world, 2)
+    yield
+    set_processes(world, 1)
+
+
+def set_processes(world: ClusterWorld, count: int) -> None:
+    """Restart the pods with so many gateways in each."""
+    world.kubectl("set", "env", "deployment/funclet-gateway", "-n", RELEASE_NAMESPACE, f"FUNCLET_PROCESSES={count}")
+    wait_for(world, "gateway")
+    eventually(lambda: peers(world) == [2 * count] * 2, seconds=60, every=0.5)
+
+
+def assert_reserved_concurrency_is_exact(world: ClusterWorld, deploy: Deployer) -> None:
     function = deploy.function(WITNESS, timeout=20, reservedConcurrentExecutions=3, scaling={"idleTimeoutSeconds": 10})
     both = addresses(world)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: post(world, both[n % 2], function, {"seconds": 8}), range(12)))
     assert Counter(answer.status_code for answer in answers) == {200: 3, 429: 9}
     assert_no_slot_was_shared([answer.json() for answer in answers if answer.status_code == 200])
+
+
+def test_reserved_concurrency_is_exact_over_both(world: ClusterWorld, deploy: Deployer) -> None:
+    assert_reserved_concurrency_is_exact(world, deploy)
 
 
 def test_a_gateway_that_is_killed_leaves_its_functions_to_the_other(world: ClusterWorld, deploy: Deployer) -> None:
@@ -110,3 +129,24 @@ def test_a_rolling_restart_fails_no_call(world: ClusterWorld, deploy: Deployer) 
         before = [caller.statuses[200] for caller in callers]
         eventually(lambda: all(c.statuses[200] > b + 20 for c, b in zip(callers, before, strict=True)))
     assert [failure for caller in callers for failure in caller.failures] == []
+
+
+def test_processes_hand_connections_over_and_are_exact_too(
+    world: ClusterWorld, deploy: Deployer, two_processes_each: None
+) -> None:
+    functions = [deploy.function(WITNESS, scaling={"idleTimeoutSeconds": 60}) for _ in range(FUNCTIONS)]
+
+    def call(address: str, function: str) -> list[httpx.Response]:
+        """On one connection."""
+        url = f"http://{address}:8080/namespaces/{world.namespace}/2015-03-31/functions/{function}/invocations"
+        with httpx.Client(timeout=60) as own:
+            return [own.post(url, json={"seconds": 0.01}) for _ in range(5)]
+
+    connections = [(address, function) for address in addresses(world) for function in functions for _ in range(4)]
+    with ThreadPoolExecutor(len(connections)) as pool:
+        answers = [answer for done in pool.map(lambda one: call(*one), connections) for answer in done]
+    assert {answer.status_code for answer in answers} == {200}
+    assert_no_slot_was_shared([answer.json() for answer in answers])
+    handed = [one.value for one in world.metrics() if one.name == "funclet_connections_handed_over_total"]
+    assert sum(handed) > 0
+    assert_reserved_concurrency_is_exact(world, deploy)
