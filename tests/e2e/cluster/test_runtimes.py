@@ -11,6 +11,7 @@ from tests.e2e.conftest import Deployer
 from tests.e2e.example_code import Shelf, shelf
 from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld
 
+from funclet.core.images import IMAGE_RUNTIME
 from funclet.core.runtimes import family
 
 PYTHON = """
@@ -51,11 +52,11 @@ def archives(world: ClusterWorld) -> Iterator[Shelf]:
 
 
 def runtimes_of(world: ClusterWorld) -> list[str]:
-    """What the chart has told the scaler."""
+    """What the chart has told the scaler, without what stands beside a function that is an image itself."""
     listed = world.kubectl("get", "deployment", "funclet-scaler", "-n", RELEASE_NAMESPACE, "-o", "json")
     [container] = json.loads(listed)["spec"]["template"]["spec"]["containers"]
     [images] = [one["value"] for one in container["env"] if one["name"] == "FUNCLET_RUNTIME_IMAGES"]
-    return sorted(json.loads(images))
+    return sorted(set(json.loads(images)) - {IMAGE_RUNTIME})
 
 
 def compiled(folder: Path) -> Path:
