@@ -25,7 +25,7 @@ SUITE = (
     Benchmark(instance_cpu.measure, ("instance_cpu_us",)),
     Benchmark(gateway_cpu.measure, ("gateway_cpu_us",)),
     Benchmark(gateway_tracing.measure, ("gateway_tracing_cpu_us",)),
-    Benchmark(gateway_scaling.measure, gateway_scaling.FIGURES, limit_seconds=180),
+    Benchmark(gateway_scaling.measure, gateway_scaling.FIGURES, limit_seconds=240),
     Benchmark(warm_rps.measure, ("warm_rps_per_core",)),
     Benchmark(added_latency.measure, ("added_latency_p50_ms", "added_latency_p99_ms")),
     Benchmark(overload.measure, ("overload_goodput_ratio", "overload_memory_mib")),
