@@ -31,11 +31,17 @@ class Plan:
         self.spec = spec
         self.places = settings.places
         self.limits = settings.limits
-        self.memory_limit_mib = spec.memory_mib if settings.counts_memory else None
-        """What the agent itself enforces; None where a cgroup does."""
+        self._counts_memory = settings.counts_memory
+        self._memory_limit = settings.memory_limit
         self.token = token
         self.lines = lines
         self.bill = bill
+
+    @property
+    def memory_limit_mib(self) -> int | None:
+        """What the agent itself enforces; None where a cgroup does, or will in a moment."""
+        size = self.spec.memory_mib
+        return size if self._counts_memory or self._memory_limit.is_above(size) else None
 
     @property
     def timeout_ns(self) -> int:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 
 from funclet_agent.limits import Limits
+from funclet_agent.memory import MemoryLimit
 from funclet_agent.places import Places
 
 DEFAULT_WRITABLE = "/tmp:/dev:/proc"  # noqa: S108
@@ -30,6 +31,7 @@ class Settings:
         self.runtime_api_port = _number(environment, "FUNCLET_RUNTIME_API_PORT")
         """Where a runtime in another container is awaited; None where runtimes are started."""
         self.counts_memory = environment.get("FUNCLET_COUNT_MEMORY") == "1"
+        self.memory_limit = MemoryLimit((environment.get("FUNCLET_MEMORY_LIMIT_FILES") or "").split(":"))
         ready_fd = environment.get("FUNCLET_READY_FD")
         self.ready_fd = int(ready_fd) if ready_fd else None
 

@@ -30,7 +30,8 @@ class Supervisor:
         self._instance = Instance(settings, self._loop, _find_neighbour(settings, self._loop))
         listener = listen(settings.bind, settings.agent_port)
         self.port = int(listener.getsockname()[1])
-        self._control = ControlServer(listener, self._loop, self._instance, TokenCheck(settings.specialise_digest))
+        token = TokenCheck(settings.specialise_digest)
+        self._control = ControlServer(listener, self._loop, self._instance, token, settings.memory_limit)
         self.protects_code = self._instance.protects_code
         self._stop_asked = False
         self._kill_at: int | None = None
@@ -86,7 +87,7 @@ class Supervisor:
         return min((at for at in times if at is not None), default=None)
 
     def _look(self, now: int) -> None:
-        self._control.expire(now)
+        self._control.look(now)
         for process in self._instance.processes:
             if process.wake_at is not None and process.wake_at <= now:
                 pid = process.pid

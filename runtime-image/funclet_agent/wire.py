@@ -13,6 +13,7 @@ REASONS = {
     404: b"Not Found",
     409: b"Conflict",
     413: b"Request Entity Too Large",
+    503: b"Service Unavailable",
 }
 
 

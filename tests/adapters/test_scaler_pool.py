@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from tests.adapters.lambda_server import until
 from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, running_scaler
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
@@ -60,11 +61,11 @@ class ShortOfRoom(ProcessBackend):
         if self.labels_are_written:
             await super().label(namespace, name, labels, annotations)
 
-    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+    async def resize(self, namespace: str, name: str, memory_mib: int, limit_mib: int) -> ResizeResult:
         self.resized.set()
         seen = self._running[name].seen
         if self.resize_result is ResizeResult.ACCEPTED and self.grants and self.resize_refusal is None:
-            return await super().resize(namespace, name, memory_mib)
+            return await super().resize(namespace, name, memory_mib, limit_mib)
         if self.resize_result is ResizeResult.ACCEPTED:
             seen = self._running[name].seen = replace(seen, memory_mib=memory_mib, granted_memory_mib=128)
             self._news.put_nowait(replace(seen, resize_refusal=self.resize_refusal))
@@ -255,3 +256,45 @@ async def test_a_new_scaler_gives_up_what_its_node_never_gave_the_size(tmp_path:
         [own] = await second.until_ready("r1")
         assert [r.memory_mib for r in backend.requests if r.name == own.name] == [512]
     await backend.close()
+
+
+async def test_a_generic_instance_may_take_what_the_largest_function_was_promised(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world:
+        world.apply("small", "s1")
+        await until(lambda: bool(backend.requests))
+        assert [(r.memory_mib, r.limit_mib) for r in backend.requests] == [(128, 128)]
+        world.apply("large", "r1", memorySize=512)
+        [generic] = [r.name for r in backend.requests]
+        await until(lambda: sizes_of(backend, generic) == (128, 512))
+        await world.report("large", queued=1)
+        [address] = await world.until_ready("r1")
+        assert address.name == generic
+        await until(lambda: sizes_of(backend, generic) == (512, 512))
+        await until(lambda: len(backend.requests) > 1)
+        assert {(r.memory_mib, r.limit_mib) for r in backend.requests[1:]} == {(128, 512)}
+        await world.report("small", queued=1)
+        [small] = await world.until_ready("s1")
+        await until(lambda: sizes_of(backend, small.name) == (128, 128))
+    await backend.close()
+
+
+async def test_a_limit_that_cannot_be_lowered_harms_nobody(tmp_path: Path) -> None:
+    backend = ShortOfRoom(tmp_path)
+    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world:
+        world.apply("small", "s1")
+        world.apply("large", "r1", memorySize=512)
+        await world.report("small", queued=1)
+        [address] = await world.until_ready("s1")
+        seen = backend._running[address.name].seen
+        backend._news.put_nowait(replace(seen, granted_memory_mib=512, resize_refusal="Error"))
+        await world.report("large", queued=1)
+        await world.until_ready("r1")
+        assert address.name in world.ready
+    await backend.close()
+
+
+def sizes_of(backend: ShortOfRoom, name: str) -> tuple[int, int]:
+    """What the platform was asked for: memory, limit."""
+    seen = backend._running[name].seen if name in backend._running else Observed("", "", Phase.PENDING)
+    return seen.memory_mib, seen.granted_memory_mib

@@ -56,7 +56,7 @@ def test_values_reach_their_settings(render: Render) -> None:
     objects = render(
         'region="eu-central-1"',
         'runtimes={"python3.13":"r.example/py313:1"}',
-        'scaler={"warmPoolSize":0,"warmPoolMaximum":7,"cpuRequestPercent":10,"imagePullPolicy":"Never"}',
+        'scaler={"warmPoolSize":0,"warmPoolMaximum":7,"warmPoolMemoryMib":512,"cpuRequestPercent":10,"imagePullPolicy":"Never"}',
         'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000},'
         '"queueLimitMib":1,"bodyLimitMib":2000000,"clientLimit":3000000}',
         'nats={"url":"nats://nats.messaging:4222","streamReplicas":3}',
@@ -65,6 +65,7 @@ def test_values_reach_their_settings(render: Render) -> None:
     scaler, gateway, events = (environment(objects, role) for role in ("scaler", "gateway", "events"))
     assert scaler["FUNCLET_WARM_POOL_SIZE"] == "0"
     assert scaler["FUNCLET_WARM_POOL_MAXIMUM"] == "7"
+    assert scaler["FUNCLET_WARM_POOL_MEMORY_MIB"] == "512"
     assert scaler["FUNCLET_CPU_REQUEST_PERCENT"] == "10"
     assert json.loads(scaler["FUNCLET_RUNTIME_IMAGES"])["python3.13"] == "r.example/py313:1"
     assert scaler["FUNCLET_IMAGE_PULL_POLICY"] == "Never"

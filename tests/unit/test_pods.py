@@ -15,6 +15,7 @@ from funclet.core.pods import (
     find_obstacle,
     find_resize_refusal,
     granted_memory_mib,
+    limit_mib_of,
     memory_mib_of,
 )
 
@@ -56,6 +57,7 @@ def test_it_knows_nothing_that_it_need_not_know() -> None:
         "FUNCLET_SPECIALISE_TOKEN_SHA256",
         "FUNCLET_INVOKE_TOKEN_SHA256",
         "FUNCLET_MAX_PROCESSES",
+        "FUNCLET_MEMORY_LIMIT_FILES",
         "FUNCLET_TMP_MIB",
     }
 
@@ -107,8 +109,17 @@ def test_an_installation_may_request_less_cpu_than_lambdas_share() -> None:
 
 @pytest.mark.parametrize(("text", "memory_mib"), [("256Mi", 256), ("1Gi", 1024), ("1000", 0), ("", 0)])
 def test_memory_is_read_back(text: str, memory_mib: int) -> None:
-    pod = {"spec": {"containers": [{"name": "function", "resources": {"limits": {"memory": text}}}]}}
+    resources = {"requests": {"memory": text}, "limits": {"memory": f"1{text}"}}
+    pod = {"spec": {"containers": [{"name": "function", "resources": resources}]}}
     assert memory_mib_of(pod) == memory_mib
+    assert limit_mib_of(pod) == (0 if memory_mib == 0 else {256: 1256, 1024: 11 * 1024}[memory_mib])
+
+
+def test_a_generic_instance_may_take_more_than_it_requests() -> None:
+    generic = replace(REQUEST, memory_mib=128, limit_mib=512)
+    [container] = build_pod(generic, "image", PodDefaults())["spec"]["containers"]
+    assert container["resources"] == {"requests": {"memory": "128Mi", "cpu": "73m"}, "limits": {"memory": "512Mi"}}
+    assert build_resize(128, 100, 512)["spec"]["containers"][0]["resources"] == container["resources"]
 
 
 def _pod(**condition: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ from funclet.core.pool import (
     may_use_pool,
     may_wait,
     plan_pool,
+    settle_limit,
     settle_size,
 )
 from funclet.core.revision import Revision
@@ -149,3 +150,16 @@ def test_a_refill_does_not_wait_for_the_end_of_a_long_burst() -> None:
     assert not may_wait(10, 4, takings, now)
     takings.note(1, now + QUIET_SECONDS)  # after a quiet moment another burst begins
     assert takings.burst_seconds(now + QUIET_SECONDS) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit_mib"),
+    [
+        pytest.param([], 128, id="nobody uses it"),
+        pytest.param([128, 128], 128, id="nobody needs more"),
+        pytest.param([128, 512, 256], 512, id="the largest"),
+        pytest.param([128, 10240], 1024, id="no more than the installation allows"),
+    ],
+)
+def test_a_generic_instance_may_take_what_it_may_need(sizes: list[int], limit_mib: int) -> None:
+    assert settle_limit(sizes, PoolLimits(2, 20, memory_mib=1024)) == limit_mib

@@ -81,6 +81,8 @@ class InstanceRequest:
     labels: dict[str, str]
     annotations: dict[str, str]
     pod: PodSettings
+    limit_mib: int = 0
+    """How much memory it may take; 0: `memory_mib`."""
     image: ImageFunction | None = None
     """The function whose image runs beside the agent; None where the agent runs the function itself."""
 
@@ -117,8 +119,8 @@ class Instance:
     """When the platform agreed to make it, if somebody waited for it then."""
     phases: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each phase of its start began and ended, of those that somebody waited for."""
-    misfit: bool = False
-    """Its node has no room for its function's size: it may not serve."""
+    limit_mib: int = 0
+    """How much memory it may take, as was asked for; 0: `memory_mib`. A generic instance may take more than that."""
     granted_memory_mib: int = 0
     """The limit that is in force, as last seen; 0 while that is not known."""
     sized_by: float | None = None

@@ -1,6 +1,7 @@
 """The pod of an instance, as a manifest.
 
-- Memory: request = limit = the function's memory size, as Lambda counts it.
+- Memory: request = limit = the function's memory size, as Lambda counts it. A generic instance requests little and may
+  take as much as the largest function that it may become: so it has what that was promised before it is resized.
 - CPU: a request of Lambda's share (memory / 1,769 MiB of a core), or of a part of it, and no limit. With a limit,
   128 MiB would get 72 ms of CPU a second and a cold start of Python alone would be throttled for seconds; the request
   still divides a busy node by memory size. Functions are idle most of the time: an installation that requests ten
@@ -35,6 +36,8 @@ MEMORY_PER_CPU_MIB = 1769
 """Lambda: "At 1,769 MB, a function has the equivalent of one vCPU"."""
 TASK_SIZE_MIB = 512
 """Room for the unpacked code; Lambda allows 250 MB."""
+MEMORY_LIMIT_FILES = "/sys/fs/cgroup/memory.max:/sys/fs/cgroup/memory/memory.limit_in_bytes"
+"""Where a container finds the limit that is in force: cgroup v2, v1."""
 GRACE_SECONDS = 5
 """What the agent may need beyond the function's timeout to end."""
 
@@ -53,15 +56,16 @@ def cpu_millicores(memory_mib: int, percent: int = 100) -> int:
     return ceil(memory_mib * 10 * percent / MEMORY_PER_CPU_MIB)
 
 
-def build_resources(memory_mib: int, cpu_percent: int = 100) -> dict[str, dict[str, str]]:
-    """Requests and limits of an instance's container."""
+def build_resources(memory_mib: int, cpu_percent: int = 100, limit_mib: int = 0) -> dict[str, dict[str, str]]:
+    """Requests and limits of an instance's container; a limit of 0 is the size itself."""
     memory, cpu = f"{memory_mib}Mi", f"{cpu_millicores(memory_mib, cpu_percent)}m"
-    return {"requests": {"memory": memory, "cpu": cpu}, "limits": {"memory": memory}}
+    return {"requests": {"memory": memory, "cpu": cpu}, "limits": {"memory": f"{limit_mib or memory_mib}Mi"}}
 
 
-def build_resize(memory_mib: int, cpu_percent: int = 100) -> dict[str, Any]:
+def build_resize(memory_mib: int, cpu_percent: int = 100, limit_mib: int = 0) -> dict[str, Any]:
     """The body of a PATCH of `pods/resize` (strategic merge: containers are matched by name)."""
-    return {"spec": {"containers": [{"name": CONTAINER, "resources": build_resources(memory_mib, cpu_percent)}]}}
+    resources = build_resources(memory_mib, cpu_percent, limit_mib)
+    return {"spec": {"containers": [{"name": CONTAINER, "resources": resources}]}}
 
 
 def user_id(name: str) -> int:
@@ -113,7 +117,11 @@ def _containers(request: InstanceRequest, image: str, defaults: PodDefaults) -> 
 
 def _build_container(request: InstanceRequest, image: str, defaults: PodDefaults) -> dict[str, Any]:
     """The agent with the function inside of it."""
-    limits = {"FUNCLET_MAX_PROCESSES": str(MAX_PROCESSES), "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib)}
+    limits = {
+        "FUNCLET_MAX_PROCESSES": str(MAX_PROCESSES),
+        "FUNCLET_TMP_MIB": str(request.ephemeral_storage_mib),
+        "FUNCLET_MEMORY_LIMIT_FILES": MEMORY_LIMIT_FILES,
+    }
     return {
         **_agent(CONTAINER, request, image, defaults, limits),
         **_function_resources(request, defaults),
@@ -178,7 +186,7 @@ def _agent(
 
 def _function_resources(request: InstanceRequest, defaults: PodDefaults) -> dict[str, Any]:
     return {
-        "resources": build_resources(request.memory_mib, defaults.cpu_request_percent),
+        "resources": build_resources(request.memory_mib, defaults.cpu_request_percent, request.limit_mib),
         "resizePolicy": [{"resourceName": name, "restartPolicy": "NotRequired"} for name in ("cpu", "memory")],
     }
 
@@ -192,7 +200,12 @@ def _placement(request: InstanceRequest) -> dict[str, Any]:
 
 def memory_mib_of(pod: dict[str, Any]) -> int:
     """The memory size that a manifest of ours asks for; 0 when it is not one of ours."""
-    return _mebibytes(_find_container(pod["spec"]["containers"], CONTAINER).get("resources", {}))
+    return _mebibytes(_find_container(pod["spec"]["containers"], CONTAINER), "requests")
+
+
+def limit_mib_of(pod: dict[str, Any]) -> int:
+    """The memory limit that a manifest of ours asks for; 0 when it is not one of ours."""
+    return _mebibytes(_find_container(pod["spec"]["containers"], CONTAINER), "limits")
 
 
 def find_resize_refusal(pod: dict[str, Any]) -> str | None:
@@ -235,7 +248,7 @@ def is_over(pod: dict[str, Any]) -> bool:
 def granted_memory_mib(pod: dict[str, Any]) -> int:
     """The memory limit that is in force in the running container; 0 while that is not known."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
-    return _mebibytes(_find_container(statuses, CONTAINER).get("resources", {}))
+    return _mebibytes(_find_container(statuses, CONTAINER), "limits")
 
 
 def _find_container(containers: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -248,9 +261,9 @@ def _find_condition(pod: dict[str, Any], kind: str, status: str) -> dict[str, An
     return next((one for one in conditions if one["type"] == kind and one["status"] == status), None)
 
 
-def _mebibytes(resources: dict[str, Any]) -> int:
-    """The memory limit, as we write it (256Mi) or as the API server does (1024Mi is 1Gi)."""
-    text = str(resources.get("limits", {}).get("memory", ""))
+def _mebibytes(container: dict[str, Any], kind: str) -> int:
+    """Its memory request or limit, as we write it (256Mi) or as the API server does (1024Mi is 1Gi)."""
+    text = str(container.get("resources", {}).get(kind, {}).get("memory", ""))
     if text.endswith("Gi") and text[:-2].isdigit():
         return int(text[:-2]) * 1024
     return int(text[:-2]) if text.endswith("Mi") and text[:-2].isdigit() else 0

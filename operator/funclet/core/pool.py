@@ -5,6 +5,7 @@ an eighth at a time, so that the next burst of the same size finds it ready.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
@@ -48,6 +49,8 @@ class PoolLimits:
 
     minimum: int
     maximum: int
+    memory_mib: int = POOL_MEMORY_MIB
+    """How much memory a generic instance may take at most, whatever it may become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ def may_wait(size: int, unclaimed: int, takings: Takings, now: float) -> bool:
     """Whether the refill of a pool may wait for a quieter moment."""
     is_short = unclaimed * 2 < size and takings.burst_seconds(now) >= BURST_SECONDS
     return not is_short and not takings.is_quiet(now)
+
+
+def settle_limit(sizes: Iterable[int], limits: PoolLimits) -> int:
+    """How much memory, in MiB, a generic instance may take: what the largest of these functions was promised."""
+    return max(POOL_MEMORY_MIB, min(max(sizes, default=0), limits.memory_mib))
 
 
 def may_use_pool(revision: Revision) -> bool:

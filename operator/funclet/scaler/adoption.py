@@ -93,6 +93,7 @@ class Adoption:
             slots=slots,
             timeout_seconds=_timeout_seconds(observed.annotations.get(TIMEOUT_ANNOTATION)),
             written=state in (State.READY, State.DRAINING),
+            limit_mib=observed.limit_mib,
         )
 
     async def _ask(self, observed: Observed, instance: Instance) -> None:

@@ -49,13 +49,22 @@ class Fleet:
         self._clock = clock
         self._ending: set[str] = set()
 
-    def start_generic(self, pool: Pool, on_failed: NotCreated, *, awaited: bool) -> None:
+    def start_generic(self, pool: Pool, limit_mib: int, on_failed: NotCreated, *, awaited: bool) -> None:
         """A new instance for the pool; `awaited` says that somebody waits for it already."""
         namespace, runtime = pool
-        instance = Instance(_new_name(runtime), namespace, runtime, POOL_MEMORY_MIB, since=self._clock())
+        instance = Instance(
+            _new_name(runtime), namespace, runtime, POOL_MEMORY_MIB, since=self._clock(), limit_mib=limit_mib
+        )
         labels = {RUNTIME_LABEL: runtime, STATE_LABEL: "generic"}
         request = self._request(instance, labels, POOL_EPHEMERAL_STORAGE_MIB, PodSettings())
         self._start(instance, request, on_failed, awaited=awaited)
+
+    def raise_limits(self, pool: Pool, limit_mib: int) -> None:
+        """What waits in the pool may become a larger function. Where that fails, such a one waits for its resize."""
+        for instance in self.register.of_pool(pool):
+            if (instance.limit_mib or instance.memory_mib) < limit_mib and instance.state is State.GENERIC:
+                instance.limit_mib = limit_mib
+                self._writer.resize(instance.namespace, instance.name, instance.memory_mib, limit_mib, lambda _: None)
 
     def start_for(self, revision: Revision, on_failed: NotCreated, asked_at: float | None = None) -> None:
         """A new instance of the function's own size; it belongs to the function from the start."""
@@ -120,13 +129,11 @@ class Fleet:
         self.labels.postpone(instance, revision.pod)
 
     def misfit(self, instance: Instance, reason: str) -> None:
-        """It cannot have its function's size, so it may not serve; one that is being specialised ends after that."""
+        """It cannot have its function's size, so it may not serve."""
         match instance.state:
             case State.READY:
                 self.drain(instance, reason)
-            case State.SPECIALISING:
-                instance.misfit = True
-            case State.STARTING | State.GENERIC:
+            case State.STARTING | State.GENERIC | State.SPECIALISING:
                 self.remove(instance, reason)
             case State.DRAINING | State.GONE:
                 pass
@@ -260,6 +267,7 @@ class Fleet:
             namespace=instance.namespace,
             runtime=instance.runtime,
             memory_mib=instance.memory_mib,
+            limit_mib=instance.limit_mib,
             ephemeral_storage_mib=ephemeral_storage_mib,
             timeout_seconds=instance.timeout_seconds if instance.function else POOL_TIMEOUT_SECONDS,
             specialise_token_sha256=tokens.token_digest(self.specialise_token(instance)),

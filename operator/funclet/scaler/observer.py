@@ -73,15 +73,16 @@ class Observer:
         if instance.state is State.STARTING and observed.host is not None and observed.agent_port is not None:
             instance.host, instance.agent_port = observed.host, observed.agent_port
             self._arrivals.expect(instance)
-        if observed.resize_refusal is not None:
-            self._reconciler.misfit(instance, f"Resize{observed.resize_refusal}")
+        refusal = observed.resize_refusal
+        if refusal is not None and self._sizes.is_misfit(instance, refusal):
+            self._reconciler.misfit(instance, f"Resize{refusal}")
 
     def _arrived(self, instance: Instance) -> None:
         self._fleet.listens(instance)
         if instance.created_at is not None:
             note_phase(instance, "start", instance.created_at, self._clock())
         if instance.function is None:
-            self._pools.note_success((instance.namespace, instance.runtime))
+            self._pools.note_started((instance.namespace, instance.runtime))
         self._look_after(instance)
 
     def _missed(self, instance: Instance) -> None:

@@ -16,6 +16,7 @@ from funclet.core.pool import (
     may_wait,
     plan_pool,
     pool_of,
+    settle_limit,
     settle_size,
 )
 from funclet.core.retries import Retries
@@ -37,7 +38,8 @@ class Pools:
         self._fleet = fleet
         self._queue = queue
         self._clock = clock
-        self._users: dict[Pool, set[str]] = {}
+        self._users: dict[Pool, dict[str, int]] = {}
+        """The functions of each pool, with their memory sizes."""
         self._pool_of: dict[str, Pool] = {}
         self._sizes: dict[Pool, PoolSize] = {}
         self._takings: dict[Pool, Takings] = {}
@@ -67,10 +69,16 @@ class Pools:
             self._leave(before, key)
         if after is not None:
             self._pool_of[key] = after
-            self._users.setdefault(after, set()).add(key)
+            assert revision is not None
+            self._users.setdefault(after, {})[key] = revision.memory_mib
+            self._fleet.raise_limits(after, self.limit_mib(after))
         for pool in {before, after} - {None}:
             assert pool is not None
             self.refill(pool)
+
+    def limit_mib(self, pool: Pool) -> int:
+        """How much memory an instance of this pool may take."""
+        return settle_limit(self._users.get(pool, {}).values(), self._limits)
 
     def refill_all(self) -> None:
         """The beginning: bring all pools to their size, those that nobody wants any more to nothing."""
@@ -99,7 +107,7 @@ class Pools:
             self._unsettled.add(pool)
         else:
             for number in range(plan.start):
-                self._fleet.start_generic(pool, self._not_created, awaited=number < waiting)
+                self._fleet.start_generic(pool, self.limit_mib(pool), self._not_created, awaited=number < waiting)
             self._keep_unsettled(pool, still=waiting > 0 or size.instances > self._limits.minimum)
         show_pool(pool, len(self._fleet.register.of_pool(pool)))
 
@@ -113,9 +121,10 @@ class Pools:
         failures = self._retries.fail("/".join(pool), self._clock())
         log.warning("pool instance failed", extra={"namespace": pool[0], "runtime": pool[1], "failures": failures})
 
-    def note_success(self, pool: Pool) -> None:
-        """An instance of this pool has started."""
+    def note_started(self, pool: Pool) -> None:
+        """An instance of this pool has started; a larger function may have come since it was asked for."""
         self._retries.succeed("/".join(pool))
+        self._fleet.raise_limits(pool, self.limit_mib(pool))
 
     def _settle(self, pool: Pool) -> PoolSize:
         now = self._clock()
@@ -146,6 +155,6 @@ class Pools:
 
     def _leave(self, pool: Pool, key: str) -> None:
         users = self._users[pool]
-        users.discard(key)
+        users.pop(key, None)
         if not users:
             del self._users[pool]

@@ -129,8 +129,6 @@ class Reconciler:
         newest = self._functions.get(revision.key)
         if newest is None or newest.revision != revision.revision:
             self._fleet.remove(instance, "Superseded")
-        elif instance.misfit:
-            self._fleet.remove(instance, "Misfit")
         else:
             self._fleet.ready(instance, slots, revision)
             self._note_pace(instance, revision)
@@ -143,7 +141,9 @@ class Reconciler:
         self.reconcile(revision.key)
 
     def failed(self, instance: Instance, revision: Revision, message: str) -> None:
-        """This instance is of no use; another is tried after a while."""
+        """This instance is of no use; another is tried after a while, or at once if this one was given up."""
+        if instance.state is State.GONE:
+            return
         self._setbacks.count(revision, "InstanceFailed", message)
         self._fleet.remove(instance, "Failed")
         self.reconcile(revision.key)
@@ -198,9 +198,7 @@ class Reconciler:
             if self._sizes.is_overdue(instance) and instance.state in SERVING_SOON:
                 self._claims.avoid_pool(revision.key)
                 self._fleet.misfit(instance, "ResizeOverdue")
-        return [
-            one for one in mine if one.state in SERVING_SOON and one.revision == revision.revision and not one.misfit
-        ]
+        return [one for one in mine if one.state in SERVING_SOON and one.revision == revision.revision]
 
     def _retire_others(self, key: str, revision: Revision | None) -> None:
         for instance in self._fleet.register.of_function(key):

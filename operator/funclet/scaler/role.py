@@ -56,7 +56,7 @@ class Scaler:
         self._writer = Writer(backend)
         self._fleet = Fleet(settings.instance_secret, self._writer, self._feed, clock)
         sizes, setbacks, queue = Sizes(self._writer, clock), Setbacks(self._feed, clock), ClaimQueue()
-        limits = PoolLimits(settings.warm_pool_size, settings.warm_pool_maximum)
+        limits = PoolLimits(settings.warm_pool_size, settings.warm_pool_maximum, settings.warm_pool_memory_mib)
         pools = Pools(limits, self._fleet, queue, clock)
         claims = Claims(catalog.functions, self._fleet, pools, queue, sizes, clock)
         self._reconciler = Reconciler(catalog.functions, self._fleet, pools, claims, sizes, setbacks, clock)

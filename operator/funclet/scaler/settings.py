@@ -35,6 +35,9 @@ class ScalerSettings(RoleSettings):
     """Generic instances for each namespace and runtime in use, at least; 0 starts each instance for its function."""
     warm_pool_maximum: int = Field(default=20, ge=0, le=1000)
     """To how many a pool may grow while demand takes much from it; a minimum that is larger wins."""
+    warm_pool_memory_mib: int = Field(default=1024, ge=128, le=10240)
+    """How much memory, in MiB, a generic instance may take: as much as the largest function that it may become, but no
+    more than this. It requests 128 MiB all the same. A larger function begins when its instance has been resized."""
     cpu_request_percent: int = Field(default=100, ge=1, le=100)
     """What part of Lambda's share of a CPU (memory / 1,769 MiB) an instance's pod requests."""
     runtime_images: RuntimeImages = Field(default_factory=dict)

@@ -61,11 +61,13 @@ class Writer:
         """Write down what an instance is."""
         self._try("label", name, lambda: self._backend.label(namespace, name, labels, annotations), LANE_LABELS)
 
-    def resize(self, namespace: str, name: str, memory_mib: int, on_answer: Callable[[bool], None]) -> None:
+    def resize(
+        self, namespace: str, name: str, memory_mib: int, limit_mib: int, on_answer: Callable[[bool], None]
+    ) -> None:
         """Ask for another size; `on_answer` is told whether the platform agreed to try, as soon as it said so."""
 
         async def write() -> None:
-            on_answer(await self._backend.resize(namespace, name, memory_mib) is ResizeResult.ACCEPTED)
+            on_answer(await self._backend.resize(namespace, name, memory_mib, limit_mib) is ResizeResult.ACCEPTED)
 
         self._try("resize", name, write, LANE_SIZES)
 

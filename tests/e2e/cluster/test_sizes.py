@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.e2e.conftest import Deployer
-from tests.e2e.worlds import ClusterWorld, eventually
+from tests.e2e.kills import wait_for
+from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld, eventually
 
 TELL = """
 import os
@@ -145,3 +146,65 @@ def test_no_room_for_a_size_is_told_and_hurts_nobody_else(world: ClusterWorld, d
     world.kubectl("delete", "pod", ballast, "-n", world.namespace)
     eventually(lambda: world.post(large).status_code == 200, seconds=60)
     eventually(lambda: sizes_in_force(world, large) == [LARGE_MIB])
+
+
+HUNGRY = """
+kept = bytearray(410 << 20)  # four fifths of what it was promised, on import
+
+def handler(event, context): return len(kept)
+"""
+TIMES = 20
+
+
+@pytest.mark.parametrize("memory_mib", [512, 2048])
+def test_a_function_from_the_pool_never_has_less_than_it_was_promised(
+    world: ClusterWorld, deploy: Deployer, memory_mib: int
+) -> None:
+    """512 MiB are in force from the beginning; for 2 GiB, which are more than an instance of the pool may take, the
+    function waits."""
+    amount = memory_mib * 4 // 5
+    source = HUNGRY.replace("410", str(amount))
+    hungry: dict[str, Any] = {"memorySize": memory_mib, "timeout": 30, "scaling": {"idleTimeoutSeconds": 1}}
+    for _ in range(TIMES if memory_mib == 512 else 5):
+        function = deploy.function(source, **hungry)
+        eventually(lambda: world.objects("pods", world.namespace, "funclet.dev/state=generic,!funclet.dev/function"))
+        answer = world.invoke(function)
+        assert (answer.function_error, answer.payload) == (None, amount << 20)
+        deploy.delete("Function", function)
+
+
+@pytest.fixture
+def whole_cpu(world: ClusterWorld) -> Iterator[None]:
+    """Instances request all of Lambda's share of a CPU, so that large functions are too large for the node."""
+    request_cpu(world, 100)
+    yield
+    request_cpu(world, 10)
+
+
+def request_cpu(world: ClusterWorld, percent: int) -> None:
+    variable = f"FUNCLET_CPU_REQUEST_PERCENT={percent}"
+    world.kubectl("set", "env", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE, variable)
+    wait_for(world, "scaler")
+
+
+@pytest.mark.usefixtures("whole_cpu")
+def test_a_size_that_no_node_can_ever_give_is_told(world: ClusterWorld, deploy: Deployer) -> None:
+    """The kubelet says Infeasible, not Deferred: the node has not enough CPU even when it is empty."""
+    [node] = json.loads(world.kubectl("get", "nodes", "-o", "json"))["items"]
+    largest = int(int(node["status"]["capacity"]["cpu"]) * 1769 * 1.1)
+    if largest > 10240:
+        return  # a node of six CPUs or more is too small for no function
+    deploy.function(TELL)
+    eventually(lambda: world.objects("pods", world.namespace, "funclet.dev/state=generic,!funclet.dev/function"))
+    large = deploy.function(TELL, memorySize=largest, scaling={"idleTimeoutSeconds": 60})
+
+    def is_told() -> bool:
+        answer = world.post(large)
+        assert answer.status_code == 503
+        assert "Insufficient cpu" in answer.text
+        return True
+
+    eventually(is_told, seconds=60)
+    assert sizes_in_force(world, large) == []
+    assert "ResizeInfeasible" in world.kubectl("logs", "-n", RELEASE_NAMESPACE, "deployment/funclet-scaler")
+    assert world.invoke(deploy.function(TELL)).payload["promised"] == 128

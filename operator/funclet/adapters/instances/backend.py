@@ -36,6 +36,8 @@ class Observed:
     host: str | None = None
     agent_port: int | None = None
     memory_mib: int = 0
+    limit_mib: int = 0
+    """How much memory it may take, as was asked for; 0: `memory_mib`."""
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     granted_memory_mib: int = 0
@@ -74,8 +76,8 @@ class InstanceBackend(Protocol):
     async def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
         """Merge labels and annotations. An instance that is gone is no error."""
 
-    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
-        """Give a running instance another memory size, and the share of a CPU that goes with it."""
+    async def resize(self, namespace: str, name: str, memory_mib: int, limit_mib: int) -> ResizeResult:
+        """Give a running instance another memory size, with its share of a CPU, and another limit."""
 
     def watch(self) -> AsyncIterator[InstanceEvent]:
         """All instances, Synced, then every change; it ends with the backend alone."""

@@ -20,6 +20,7 @@ from funclet.core.pods import (
     find_resize_refusal,
     granted_memory_mib,
     is_over,
+    limit_mib_of,
     memory_mib_of,
 )
 from funclet.errors import InvalidSpec, Unavailable
@@ -57,12 +58,12 @@ class PodBackend:
         body = json.dumps({"metadata": {"labels": labels, "annotations": annotations}})
         await self._call("PATCH", _path(namespace, name), content=body, headers=MERGE_PATCH, accepted=(404,))
 
-    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+    async def resize(self, namespace: str, name: str, memory_mib: int, limit_mib: int) -> ResizeResult:
         """PATCH the pod's subresource `resize`; the kubelet does it in its own time."""
         answer = await self._call(
             "PATCH",
             _path(namespace, name) + "/resize",
-            content=json.dumps(build_resize(memory_mib, self._defaults.cpu_request_percent)),
+            content=json.dumps(build_resize(memory_mib, self._defaults.cpu_request_percent, limit_mib)),
             headers=STRATEGIC_MERGE_PATCH,
             accepted=(400, 403, 404, 422),
         )
@@ -106,6 +107,7 @@ def read_pod(pod: dict[str, Any]) -> Observed:
         host=status.get("podIP"),
         agent_port=AGENT_PORT,
         memory_mib=memory_mib_of(pod),
+        limit_mib=limit_mib_of(pod),
         labels=metadata.get("labels", {}),
         annotations=metadata.get("annotations", {}),
         granted_memory_mib=granted_memory_mib(pod),

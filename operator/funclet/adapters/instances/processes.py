@@ -145,10 +145,10 @@ class ProcessBackend:
                 seen, labels={**seen.labels, **labels}, annotations={**seen.annotations, **annotations}
             )
 
-    async def resize(self, namespace: str, name: str, memory_mib: int) -> ResizeResult:
+    async def resize(self, namespace: str, name: str, memory_mib: int, limit_mib: int) -> ResizeResult:
         """A process takes what it needs: nothing to do."""
         if running := self._running.get(name):
-            running.seen = replace(running.seen, memory_mib=memory_mib, granted_memory_mib=memory_mib)
+            running.seen = replace(running.seen, memory_mib=memory_mib, granted_memory_mib=limit_mib)
             self._events.put_nowait(running.seen)
         return ResizeResult.ACCEPTED
 
