@@ -15,12 +15,18 @@ import httpx
 from tests.adapters.gateway_world import make_revision, running
 
 from funclet.core.messages import InstanceAddress, Ready, Specialisation
+from funclet.gateway.limits import Limits
 
 AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
 CODE = """
-import os, time
+import gc, mmap, os, time
 def handler(event, context):
     if event == "sleep":
+        time.sleep(30)
+    if event == "hide":  # from the agent: it says in the shared memory that it is idle
+        for page in gc.get_objects():
+            if isinstance(page, mmap.mmap):
+                page[0] = 0
         time.sleep(30)
     if event == "die":
         os._exit(3)
@@ -87,3 +93,14 @@ async def test_the_real_agent_behind_the_gateway(tmp_path: Path) -> None:
             errors[event] = json.loads(answer.content).get("errorType")
             assert (await world.invoke(3)).json()[0] == 3
         assert errors == {"raise": "KeyError", "sleep": "Sandbox.Timedout", "die": "Runtime.ExitError"}
+
+
+async def test_a_handler_that_hides_from_its_agent_does_not_hide_from_the_gateway(tmp_path: Path) -> None:
+    async with specialised(tmp_path / "task") as address, running(Limits(guard_seconds=0.5)) as world:
+        world.catalog.put(make_revision(timeout=1))
+        world.scaler.say(Ready(instance=address))
+        assert (await world.invoke(1)).json()[0] == 1
+        answer = await world.invoke("hide")
+        assert answer.headers["x-amz-function-error"] == "Unhandled"
+        assert answer.json()["errorType"] == "Sandbox.Timedout"
+        assert int(answer.headers["x-funclet-billed-ms"]) >= 1000
