@@ -209,7 +209,7 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.close_connections()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)
         self._log.close()
 
     @property

@@ -106,7 +106,7 @@ def test_a_handler_that_ignores_sigterm_is_ended_all_the_same(agent: Agent) -> N
     wait_until(lambda: "on\n" in agent.log)
     pid = handler_pid(agent)
     agent.process.send_signal(signal.SIGTERM)
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
     assert not Path(f"/proc/{pid}").exists()
 
 

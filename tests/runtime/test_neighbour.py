@@ -63,7 +63,7 @@ def test_a_crash_is_told_and_ends_the_instance(pod: Pod) -> None:
     assert answer.json == failure("Runtime exited without providing a reason")
     assert answer.headers["x-amz-function-error"] == "Unhandled"
     assert answer.headers["connection"] == "close"
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
     assert "Status: error\tError Type: Runtime.ExitError" in agent.log
 
 
@@ -76,14 +76,14 @@ def test_a_timeout_is_told_and_ends_the_runtime_and_all_that_it_started(pod: Pod
     message = f"RequestId: {REQUEST_ID} Error: Task timed out after 1.00 seconds"
     assert answer.json == {"errorType": "Sandbox.Timedout", "errorMessage": message}
     assert runtime.wait(10) != 0
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
     wait_until(lambda: pod.processes == ["sleep"])
 
 
 def test_an_answer_is_whole_although_the_runtime_ends_right_after_it(pod: Pod) -> None:
     agent = start(pod, "request_id, _, event = next_invocation()\nrespond(request_id, 'x' * 5_000_000)\n")
     assert agent.invoke().json == "x" * 5_000_000
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("calls_first", [True, False])
@@ -103,7 +103,7 @@ def test_a_failed_init_phase_is_told_to_the_first_caller(pod: Pod, calls_first: 
         wait_until(lambda: agent.status()["init"]["state"] == "failed")
         answer = agent.invoke()
     assert answer.json == failure("Runtime exited without providing a reason")
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
 
 
 def test_the_error_that_the_runtime_gives_for_its_init_phase_is_the_callers(pod: Pod) -> None:
@@ -113,7 +113,7 @@ def test_the_error_that_the_runtime_gives_for_its_init_phase_is_the_callers(pod:
     )
     wait_until(lambda: agent.status()["init"]["state"] == "failed")
     assert agent.invoke().json == told
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
 
 
 def test_it_ends_in_order_when_it_is_asked_to(pod: Pod) -> None:
@@ -124,7 +124,7 @@ def test_it_ends_in_order_when_it_is_asked_to(pod: Pod) -> None:
     agent.invoke()
     pod.terminate_agent()
     assert runtime.wait(10) == 0
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
     assert "bye" in pod.log
 
 
@@ -141,5 +141,5 @@ def test_processes_of_no_other_container_are_touched(pod: Pod) -> None:
     bystander = pod.run("sleep", "600")  # as the agent's own container has it from `kubectl exec`
     agent = start(pod, "next_invocation()\nos._exit(0)\n")
     agent.invoke()
-    assert agent.process.wait(10) == 0
+    assert agent.process.wait(60) == 0
     assert bystander.poll() is None
