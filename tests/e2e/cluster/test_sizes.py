@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.e2e.conftest import Deployer
-from tests.e2e.kills import wait_for
-from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld, eventually
+from tests.e2e.worlds import ClusterWorld, eventually
 
 TELL = """
 import os
@@ -176,40 +175,3 @@ def test_a_function_from_the_pool_never_has_less_than_it_was_promised(
         answer = world.invoke(function)
         assert (answer.function_error, answer.payload) == (None, amount << 20)
         deploy.delete("Function", function)
-
-
-@pytest.fixture
-def whole_cpu(world: ClusterWorld) -> Iterator[None]:
-    """Instances request all of Lambda's share of a CPU, so that large functions are too large for the node."""
-    request_cpu(world, 100)
-    yield
-    request_cpu(world, 10)
-
-
-def request_cpu(world: ClusterWorld, percent: int) -> None:
-    variable = f"FUNCLET_CPU_REQUEST_PERCENT={percent}"
-    world.kubectl("set", "env", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE, variable)
-    wait_for(world, "scaler")
-
-
-@pytest.mark.usefixtures("whole_cpu")
-def test_a_size_that_no_node_can_ever_give_is_told(world: ClusterWorld, deploy: Deployer) -> None:
-    """The kubelet says Infeasible, not Deferred: the node has not enough CPU even when it is empty."""
-    [node] = json.loads(world.kubectl("get", "nodes", "-o", "json"))["items"]
-    largest = int(int(node["status"]["capacity"]["cpu"]) * 1769 * 1.1)
-    if largest > 10240:
-        return  # a node of six CPUs or more is too small for no function
-    deploy.function(TELL)
-    eventually(lambda: generic_instances(world))
-    large = deploy.function(TELL, memorySize=largest, scaling={"idleTimeoutSeconds": 60})
-
-    def is_told() -> bool:
-        answer = world.post(large)
-        assert answer.status_code == 503
-        assert "Insufficient cpu" in answer.text
-        return True
-
-    eventually(is_told, seconds=60)
-    assert sizes_in_force(world, large) == []
-    assert "ResizeInfeasible" in world.kubectl("logs", "-n", RELEASE_NAMESPACE, "deployment/funclet-scaler")
-    assert world.invoke(deploy.function(TELL)).payload["promised"] == 128
