@@ -24,6 +24,11 @@ def test_reporters_are_summed_up() -> None:
     assert book.demand("a/unknown", 1.0) == Demand()
 
 
+def test_a_backlog_that_two_events_processes_see_is_there_once() -> None:
+    book = _book(one=FunctionDemand(backlog=7), two=FunctionDemand(backlog=5), gateway=FunctionDemand(queued=2))
+    assert book.demand("a/f", 1.0) == Demand(queued=2, backlog=7)
+
+
 def test_one_unreadable_source_makes_the_backlog_unknown() -> None:
     book = _book(one=FunctionDemand(backlog=3), two=FunctionDemand(backlog=None))
     assert book.demand("a/f", 1.0).backlog is None

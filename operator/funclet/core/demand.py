@@ -1,4 +1,4 @@
-"""What all reporters say of the functions, kept in memory and summed up.
+"""What all reporters say of the functions, kept in memory and put together.
 
 A reporter that is silent for `UNKNOWN_AFTER_SECONDS` is unknown: what it said holds, and lowers nothing. After
 `FORGOTTEN_AFTER_SECONDS` it never was there.
@@ -21,7 +21,8 @@ class Demand:
     queued: int = 0
     in_flight: int = 0
     backlog: int | None = 0
-    """Batches that wait in event sources; None: at least one source could not be read."""
+    """Batches that wait in event sources; None: at least one source could not be read. All events processes look at the
+    same sources, so their words are not added up: the largest counts."""
     service_seconds: float | None = None
     arrivals_per_second: float = 0.0
     """Over the last half minute or so; 0 until a function has been seen for a while. It only ever adds instances."""
@@ -93,7 +94,7 @@ class DemandBook:
         return Demand(
             queued=sum(word.queued for word in words),
             in_flight=sum(word.in_flight for word in words),
-            backlog=None if None in backlogs else sum(b for b in backlogs if b is not None),
+            backlog=None if None in backlogs else max(b for b in backlogs if b is not None),
             service_seconds=_mean_seconds([(word.service_ms, word.in_flight) for word in words]),
             arrivals_per_second=sum(rate.per_second(now) for rate in rates),
             init_seconds=_mean_seconds([(word.init_ms, word.in_flight) for word in words]),
