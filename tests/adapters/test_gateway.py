@@ -121,6 +121,7 @@ async def test_from_zero_the_scaler_hears_at_once_and_the_call_waits_for_the_ins
     async def scale(report: DemandReport) -> None:
         demand = report.functions.get("default/hello")
         if demand is not None and demand.queued and not world.scaler.instances:
+            await asyncio.sleep(0.05)  # so that there is a time to tell, by a clock of whole milliseconds
             world.announce(slot)
 
     world.scaler.on_demand = scale

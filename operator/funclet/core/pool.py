@@ -14,7 +14,7 @@ from funclet.core.instances import Instance, State
 from funclet.core.revision import Revision
 
 POOL_MEMORY_MIB = 128
-"""The smallest memory size a function may have: a resize of a generic instance only ever grows it."""
+"""What a generic instance requests: the smallest memory size a function may have, so a claim only raises requests."""
 POOL_EPHEMERAL_STORAGE_MIB = 512
 """The default size of /tmp; it cannot be changed in a running pod."""
 POOL_TIMEOUT_SECONDS = 900

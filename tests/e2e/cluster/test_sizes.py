@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.e2e.conftest import Deployer
-from tests.e2e.worlds import ClusterWorld, eventually
+from tests.e2e.kills import wait_for
+from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld, eventually
 
 TELL = """
 import os
@@ -150,6 +151,51 @@ def test_no_room_for_a_size_is_told_and_hurts_nobody_else(world: ClusterWorld, d
     world.kubectl("delete", "pod", ballast, "-n", world.namespace)
     eventually(lambda: world.post(large).status_code == 200, seconds=60)
     eventually(lambda: sizes_in_force(world, large) == [LARGE_MIB])
+
+
+LARGEST_MIB = 10_240
+MIB_OF_ONE_CPU = 1769
+CPU_PERCENT = "FUNCLET_CPU_REQUEST_PERCENT"
+
+
+def set_cpu_percent(world: ClusterWorld, percent: str) -> None:
+    world.kubectl("set", "env", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE, f"{CPU_PERCENT}={percent}")
+    wait_for(world, "scaler")
+
+
+@pytest.fixture
+def whole_cpus(world: ClusterWorld) -> Iterator[None]:
+    """Instances request the CPU that comes with their memory on Lambda, as the chart has it by default."""
+    scaler = json.loads(world.kubectl("get", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE, "-o", "json"))
+    environment = scaler["spec"]["template"]["spec"]["containers"][0]["env"]
+    [before] = [variable["value"] for variable in environment if variable["name"] == CPU_PERCENT]
+    set_cpu_percent(world, "100")
+    yield
+    set_cpu_percent(world, before)
+
+
+@pytest.mark.usefixtures("whole_cpus")
+def test_a_size_that_the_node_does_not_even_have_is_told(world: ClusterWorld, deploy: Deployer) -> None:
+    """The kubelet calls the resize infeasible, and the scheduler knows no other node."""
+    small = deploy.function(TELL)
+    eventually(lambda: generic_instances(world))
+    [node] = json.loads(world.kubectl("get", "nodes", "-o", "json"))["items"]
+    largest = deploy.function(TELL, memorySize=LARGEST_MIB, scaling={"idleTimeoutSeconds": 60})
+    if int(node["status"]["capacity"]["cpu"]) > LARGEST_MIB / MIB_OF_ONE_CPU:
+        assert world.invoke(largest).payload["promised"] == LARGEST_MIB
+        return
+
+    def is_told() -> bool:
+        answer = world.post(largest)
+        assert answer.status_code == 503
+        assert "Unschedulable" in answer.text
+        assert "Insufficient cpu" in answer.text
+        return True
+
+    eventually(is_told, seconds=60)
+    assert "ResizeInfeasible" in world.kubectl("logs", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE)
+    assert sizes_in_force(world, largest) == []
+    assert world.invoke(small).payload["promised"] == 128
 
 
 HUNGRY = """
