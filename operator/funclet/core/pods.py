@@ -211,6 +211,8 @@ def limit_mib_of(pod: dict[str, Any]) -> int:
 def find_resize_refusal(pod: dict[str, Any]) -> str | None:
     """Why the kubelet does not carry out a resize (Deferred, Infeasible, Error); None when it does, or was not asked.
 
+    What no pod on this node could have is Infeasible up to Kubernetes 1.35; 1.36 refuses the PATCH with 403.
+
     https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/#pod-resize-status
     """
     if (pending := _find_condition(pod, "PodResizePending", "True")) is not None:
