@@ -124,6 +124,19 @@ def ballast(world: ClusterWorld, deploy: Deployer) -> Iterator[str]:
     world.kubectl("delete", "pod", "ballast", "-n", world.namespace, "--ignore-not-found")
 
 
+def wait_told(world: ClusterWorld, function: str, lacking: str) -> None:
+    """Returns when its callers hear that no node has room for it, and of what there is too little."""
+
+    def is_told() -> bool:
+        answer = world.post(function)
+        assert answer.status_code == 503
+        assert "Unschedulable" in answer.text
+        assert f"Insufficient {lacking}" in answer.text
+        return True
+
+    eventually(is_told, seconds=60)
+
+
 def sizes_in_force(world: ClusterWorld, function: str) -> list[float]:
     """Memory limits of the function's running containers, in MiB."""
     return [
@@ -137,15 +150,7 @@ def sizes_in_force(world: ClusterWorld, function: str) -> list[float]:
 def test_no_room_for_a_size_is_told_and_hurts_nobody_else(world: ClusterWorld, deploy: Deployer, ballast: str) -> None:
     large = deploy.function(TELL, memorySize=LARGE_MIB, scaling={"idleTimeoutSeconds": 60})
     small = deploy.function(TELL)
-
-    def is_told() -> bool:
-        answer = world.post(large)
-        assert answer.status_code == 503
-        assert "Unschedulable" in answer.text
-        assert "Insufficient memory" in answer.text
-        return True
-
-    eventually(is_told, seconds=60)
+    wait_told(world, large, "memory")
     assert world.invoke(small).payload["promised"] == 128
     assert sizes_in_force(world, large) == []
     world.kubectl("delete", "pod", ballast, "-n", world.namespace)
@@ -185,15 +190,7 @@ def test_a_size_that_the_node_does_not_even_have_is_told(world: ClusterWorld, de
     if int(node["status"]["capacity"]["cpu"]) > LARGEST_MIB / MIB_OF_ONE_CPU:
         assert world.invoke(largest).payload["promised"] == LARGEST_MIB
         return
-
-    def is_told() -> bool:
-        answer = world.post(largest)
-        assert answer.status_code == 503
-        assert "Unschedulable" in answer.text
-        assert "Insufficient cpu" in answer.text
-        return True
-
-    eventually(is_told, seconds=60)
+    wait_told(world, largest, "cpu")
     log = world.kubectl("logs", "deployment/funclet-scaler", "-n", RELEASE_NAMESPACE)
     assert "ResizeRefused" in log or "ResizeInfeasible" in log
     assert sizes_in_force(world, largest) == []
