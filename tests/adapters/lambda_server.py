@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ async def fail(_event: dict[str, Any]) -> web.Response:
     return web.json_response(error, headers={"x-amz-function-error": "Unhandled"})
 
 
-class Server:
+class Server(ABC):
     """An HTTP server on a free port of the loopback interface."""
 
     def __init__(self) -> None:
@@ -52,8 +53,9 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
+    @abstractmethod
     def _app(self) -> web.Application:
-        raise NotImplementedError
+        """What it serves."""
 
 
 class LambdaServer(Server):

@@ -102,7 +102,7 @@ async def test_a_backlog_brings_instances_and_is_then_drained(house: House) -> N
 
 
 async def test_the_first_message_after_a_rest_is_reported(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "REST_POLL_SECONDS", 3600)
+    monkeypatch.setattr(batching, "REST_POLL_SECONDS", 3600)  # no poll may take the place of the wake-up
     house.apply_function()
     house.apply_trigger()
     await until(lambda: house.backlog() == 0)

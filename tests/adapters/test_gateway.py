@@ -114,8 +114,8 @@ async def test_an_empty_payload_is_an_empty_event(world: World) -> None:
 async def test_from_zero_the_scaler_hears_at_once_and_the_call_waits_for_the_instance(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demand, "CHANGE_GAP_SECONDS", 3600)
-    monkeypatch.setattr(demand, "LIFE_SIGN_SECONDS", 3600)
+    for periodic in ("CHANGE_GAP_SECONDS", "LIFE_SIGN_SECONDS"):  # no later report may take the place of the first
+        monkeypatch.setattr(demand, periodic, 3600)
     slot = await world.slot()
 
     async def scale(report: DemandReport) -> None:
