@@ -6,13 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from botocore.exceptions import ClientError
+from tests.cluster import doctor
 from tests.cluster.steps import run
 from tests.e2e.worlds import World
 from tests.runtime import builds
@@ -22,6 +24,9 @@ ERROR_SENTENCE = re.compile(
     r"An error occurred \((?P<name>\w+)\) when calling the Invoke operation(?: \(reached max retries: 0\))?: "
     r"(?P<message>.*)"
 )
+AWS_CLI_2_NEEDS = (doctor.Need("/usr/bin/aws", "awscli"),)
+BINARY_AS_TEXT = ["--cli-binary-format", "raw-in-base64-out"]
+"""Version 2 takes payloads in base64 otherwise."""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -84,18 +89,20 @@ def _streamed(answer: dict[str, Any]) -> Outcome:
     )  # fmt: skip
 
 
-def call_aws(world: World, operation: str, parameters: dict[str, str]) -> Outcome:
+def call_aws(
+    find_program: Callable[[], str], options: list[str], world: World, operation: str, parameters: dict[str, str]
+) -> Outcome:
     """`aws lambda invoke`: options in place of parameters, the payload in a file, errors as a sentence."""
     assert operation == "Invoke"
     with TemporaryDirectory() as folder:
         out, payload = Path(folder, "out"), Path(folder, "payload")
         if "Payload" in parameters:
             payload.write_text(parameters["Payload"])
-            parameters = {**parameters, "Payload": f"fileb://{payload}"}
-        options = [part for name, value in parameters.items() for part in (_option(name), value)]
-        command = [str(Path(sys.executable).with_name("aws")), "lambda", "invoke", "--endpoint-url", world.endpoint]
+            parameters = {**parameters, "Payload": f"file://{payload}"}
+        told = [part for name, value in parameters.items() for part in (_option(name), value)]
+        command = [find_program(), "lambda", "invoke", "--endpoint-url", world.endpoint, *options, *told, str(out)]
         environment = {**os.environ, **CREDENTIALS, "AWS_MAX_ATTEMPTS": "1"}
-        done = subprocess.run([*command, *options, out], capture_output=True, text=True, env=environment, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
         if done.returncode != 0:
             return _read_sentence(done.stderr)
         answer = json.loads(done.stdout)
@@ -103,6 +110,32 @@ def call_aws(world: World, operation: str, parameters: dict[str, str]) -> Outcom
             answer["StatusCode"], out.read_text(), answer.get("FunctionError"), answer.get("ExecutedVersion"),
             answer.get("LogResult"),
         )  # fmt: skip
+
+
+def _find_aws_1() -> str:
+    """Ours, from PyPI."""
+    return str(Path(sys.executable).with_name("aws"))
+
+
+@cache
+def _find_aws_2() -> str:
+    """AWS's own installation of it, else Debian's package, which is installed if it is not there."""
+    found = next((program for program in _programs("aws") if _is_aws_2(program)), None)
+    if found is None:
+        doctor.require(AWS_CLI_2_NEEDS)
+        found = "/usr/bin/aws"
+        assert _is_aws_2(found), f"{found} is no version 2"
+    return found
+
+
+def _programs(name: str) -> Iterator[str]:
+    """All of this name on the PATH."""
+    return (found for folder in os.get_exec_path() if (found := shutil.which(name, path=folder)))
+
+
+def _is_aws_2(program: str) -> bool:
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    return told.stdout.startswith("aws-cli/2.")
 
 
 def _option(name: str) -> str:
@@ -137,6 +170,8 @@ def make_nodejs_client(sources: Path, target: Path) -> None:
 
 
 BOTO3 = Sdk("boto3", call_boto3)
-AWS_CLI = Sdk("aws-cli", call_aws, streams=False)
+AWS_CLI_1 = Sdk("aws-cli 1", partial(call_aws, _find_aws_1, []), streams=False)
+AWS_CLI_2 = Sdk("aws-cli 2", partial(call_aws, _find_aws_2, BINARY_AS_TEXT), streams=False)
+AWS_CLIS = (AWS_CLI_1, AWS_CLI_2)
 NODEJS = Sdk("aws-sdk-js", call_nodejs)
-SDKS = (BOTO3, AWS_CLI, NODEJS)
+SDKS = (BOTO3, *AWS_CLIS, NODEJS)

@@ -1,4 +1,4 @@
-"""boto3, the AWS CLI and the AWS SDK for JavaScript see the same Lambda: one table of invocations for all three."""
+"""boto3, both AWS CLIs and the AWS SDK for JavaScript see the same Lambda: one table of invocations for all of them."""
 
 import base64
 import json
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.e2e.conftest import Deployer
-from tests.e2e.sdks import AWS_CLI, SDKS, Outcome, Sdk
+from tests.e2e.sdks import AWS_CLIS, SDKS, Outcome, Sdk
 from tests.e2e.worlds import World, eventually
 
 pytestmark = pytest.mark.timeout(600)
-"""The first run on a machine installs a client."""
+"""The first run on a machine installs clients."""
 
 SOURCE = """
     def handler(event, context):
@@ -113,7 +113,7 @@ def test_an_invocation(sdk: Sdk, case: Case, world: World, function: str) -> Non
     parameters["FunctionName"] = parameters["FunctionName"].format(name=function)
     outcome = sdk.call(world, case.operation, parameters)
     assert outcome.error == case.error, outcome
-    assert outcome.status in (case.status, None)  # the AWS CLI does not tell the status of an error
+    assert outcome.status in (case.status, None)  # the AWS CLIs do not tell the status of an error
     if case.error:
         assert case.message.format(name=function) in outcome.message
         return
@@ -145,7 +145,7 @@ def test_a_function_that_is_stopped(sdk: Sdk, world: World, deploy: Deployer) ->
     def is_throttled() -> bool:
         outcome = sdk.call(world, "Invoke", {"FunctionName": function})
         assert (outcome.error, outcome.message) == ("TooManyRequestsException", "Rate Exceeded."), outcome
-        if sdk is not AWS_CLI:  # it tells neither
+        if sdk not in AWS_CLIS:  # they tell neither
             assert (outcome.status, outcome.reason) == (429, "ReservedFunctionConcurrentInvocationLimitExceeded")
         return True
 
