@@ -1,30 +1,34 @@
 """CPU of the gateway per warm invocation, in front of slots that answer at once; beside it, bare proxies.
 
-Three processes on loopback and on one core (one_core): callers, the gateway (or a proxy), and slots. Measured is the
-CPU time of all threads of the one in the middle. Each request has another invocation id, date and signature, as boto3's
-have. All of them are up at once and are called in turn, for a short while each: what else the machine does meanwhile
-meets all alike, and the median of the rounds leaves out what met one.
+Three processes on loopback: callers, the gateway (or a proxy) at full load on a core of its own (`cores`), and slots.
+Measured is the CPU time of all threads of the one in the middle. Each request has another invocation id, date and
+signature, as boto3's have. All of them are up at once and are called in turn, for a short while each: what else the
+machine does meanwhile meets all alike, and the median of the rounds leaves out what met one.
 
 Run: python -m benchmarks.gateway_cpu [CALLS]
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import statistics
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from benchmarks.cores import one_core, other_cores
 from benchmarks.figure import Beside, Budget, Figure, Peer, Unmeasured
-from benchmarks.one_core import one_core
 from benchmarks.peers import haproxy, reverse_proxy
 from benchmarks.processes import Child, loopback_gateway, python_server
 from benchmarks.report import beside_text, value_text
-from benchmarks.warm_path import REQUEST, cpu_us_per_call
+from benchmarks.warm_path import REQUEST, WARM_UP_CALLS, drive
 
 CALLERS = 16
 CALLS = 36_000
 ROUNDS = 9
+GATEWAY = "gateway"
 FISSION = Peer("Fission 1.27 router", 513, source="measured earlier on such a machine")
 
 
@@ -42,10 +46,11 @@ def request(number: int) -> bytes:
 REQUESTS = [request(number) for number in range(1000)]
 
 
-@one_core()
+@other_cores()
 def measure(calls: int = CALLS) -> Figure:
     """The gateway beside Go's ReverseProxy, HAProxy, and the least that Python can do."""
-    peers: dict[str, Callable[[Sequence[int]], contextlib.AbstractContextManager[Child]]] = {
+    starts: dict[str, Callable[[Sequence[int]], contextlib.AbstractContextManager[Child]]] = {
+        GATEWAY: lambda ports: loopback_gateway("t", ports),
         "Go ReverseProxy": reverse_proxy,
         "HAProxy": haproxy,
         "bare uvloop + httptools": lambda ports: python_server("bare", *ports),
@@ -53,28 +58,53 @@ def measure(calls: int = CALLS) -> Figure:
     beside = Beside()
     with contextlib.ExitStack() as stack:
         slots = stack.enter_context(python_server("slots", CALLERS, 0)).ports
-        servers = {"gateway": stack.enter_context(loopback_gateway("t", slots))}
-        for name, start in peers.items():
+        servers: dict[str, Child] = {}
+        for name, start in starts.items():
             try:
-                servers[name] = stack.enter_context(start(slots))
+                with one_core():
+                    servers[name] = stack.enter_context(start(slots))
             except Unmeasured as error:
                 beside.missing.append(f"without {name}: {error}")
-        medians = alternate(servers, calls // ROUNDS)
-    own = medians.pop("gateway")
-    beside.peers += [Peer(name, value) for name, value in medians.items()]
-    why = beside.why
-    return Figure("gateway_cpu_us", own, "µs", Budget(25), [*beside.peers, FISSION], ratio_budget=Budget(0.7), why=why)
+        spent = alternate(servers, calls // ROUNDS)
+    own = spent.pop(GATEWAY)
+    beside.peers += [Peer(name, one.cpu_us) for name, one in spent.items()]
+    return Figure(
+        "gateway_cpu_us",
+        own.cpu_us,
+        "µs",
+        Budget(25),
+        [*beside.peers, FISSION],
+        ratio_budget=Budget(0.7),
+        why="; ".join([f"asleep {own.asleep:.0%} of the time, its core taken {own.taken:.0%}", *beside.missing]),
+        details={name: dataclasses.asdict(one) for name, one in {GATEWAY: own, **spent}.items()},
+    )
 
 
-def alternate(servers: Mapping[str, Child], calls: int) -> dict[str, float]:
-    """The median of each one's CPU microseconds a call, over the rounds."""
-    rounds = [{name: cpu_us(server, calls) for name, server in servers.items()} for _ in range(ROUNDS)]
-    return {name: statistics.median(spent[name] for spent in rounds) for name in servers}
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """CPU microseconds a call; the shares of the time in which the server slept, and in which others had its core."""
+
+    cpu_us: float
+    asleep: float
+    taken: float
 
 
-def cpu_us(server: Child, calls: int) -> float:
-    """CPU microseconds a call."""
-    return cpu_us_per_call(lambda: server.cpu_seconds, server.port, calls, CALLERS, REQUESTS)
+def alternate(servers: Mapping[str, Child], calls: int) -> dict[str, Spent]:
+    """What each one spends, as medians of the rounds."""
+    rounds = [{name: spend(server, calls) for name, server in servers.items()} for _ in range(ROUNDS)]
+    return {
+        name: Spent(*map(statistics.median, zip(*(spent[name] for spent in rounds), strict=True))) for name in servers
+    }
+
+
+def spend(server: Child, calls: int) -> tuple[float, float, float]:
+    """Of one round."""
+    drive(server.port, WARM_UP_CALLS, CALLERS, REQUESTS)
+    before = server.cpu_seconds, server.waited_seconds, time.perf_counter()
+    drive(server.port, calls, CALLERS, REQUESTS)
+    after = server.cpu_seconds, server.waited_seconds, time.perf_counter()
+    ran, waited, took = (end - start for start, end in zip(before, after, strict=True))
+    return ran / (calls // CALLERS * CALLERS) * 1e6, 1 - (ran + waited) / took, waited / took
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """CPU of an instance per warm invocation of a trivial handler: handler process and agent together, from /proc.
 
-One caller, whose next request follows each answer, on one core with the instance (one_core); each request has another
+One caller, whose next request follows each answer, on one core with the instance (`cores`); each request has another
 request id and trace id, as from a gateway. What the instance prints goes into a pipe that somebody reads, as in a pod.
 
 Beside it, with the same request and handler: the usual Flask-based functions framework; AWS's own runtime client, with
@@ -25,8 +25,8 @@ from pathlib import Path
 
 from tests.runtime.agent_client import INVOKE_TOKEN, Agent
 
+from benchmarks.cores import one_core
 from benchmarks.figure import Beside, Budget, Figure, Peer
-from benchmarks.one_core import one_core
 from benchmarks.peers import functions_framework, runtime_interface_client
 from benchmarks.processes import Child, running
 from benchmarks.report import beside_text, value_text

@@ -35,6 +35,11 @@ class Child:
         return sum(map(cpu_seconds, tree(self.pid)))
 
     @property
+    def waited_seconds(self) -> float:
+        """Time so far in which they could have run, and others had the core."""
+        return sum(map(waited_seconds, tree(self.pid)))
+
+    @property
     def resident_mib(self) -> float:
         """Resident memory of it and its descendants."""
         return sum(map(resident_mib, tree(self.pid)))
@@ -128,10 +133,20 @@ def tree(pid: int) -> Sequence[int]:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of all threads of a process so far, to the nanosecond."""
+    return schedule_seconds(pid, 0)
+
+
+def waited_seconds(pid: int) -> float:
+    """Time so far in which its threads could have run, and others had the core."""
+    return schedule_seconds(pid, 1)
+
+
+def schedule_seconds(pid: int, field: int) -> float:
+    """Of all its threads, a field of /proc/PID/schedstat (the kernel's Documentation/scheduler/sched-stats.rst)."""
     spent = 0
     for threads in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):
-            spent += int(threads.read_text().split()[0])
+            spent += int(threads.read_text().split()[field])
     return spent / 1e9
 
 

@@ -1,7 +1,8 @@
 """The peers that are measured in the same run, each started as its users start it.
 
 Programs: Go's ReverseProxy (built from reverse_proxy/), HAProxy (Debian). Python packages (functions-framework,
-awslambdaric) live in an environment of their own, build/bench-venv: `make bench` fills it from requirements-bench.lock.
+awslambdaric) live in an environment of their own, build/bench-peers, which `make bench` fills from
+requirements-bench.lock.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from benchmarks.processes import ROOT, Child, free_port, listening_on, printing_
 
 FOLDER = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "bench"
-VENV = ROOT / "build" / "bench-venv" / "bin"
+VENV = ROOT / "build" / "bench-peers" / "bin"
 HAPROXY_CONFIGURATION = """\
 global
   nbthread 1
@@ -98,5 +99,5 @@ def venv_program(name: str) -> Path:
     """A program of the peers' environment."""
     found = VENV / name
     if not found.exists():
-        raise Unmeasured(f"{name} is not installed: run `make bench`, which installs the peers into build/bench-venv")
+        raise Unmeasured(f"{name} is not installed: run `make bench`, which installs the peers into build/bench-peers")
     return found
