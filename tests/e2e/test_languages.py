@@ -2,6 +2,7 @@
 
 import base64
 
+from tests.e2e.bootstraps import bootstrap
 from tests.e2e.conftest import Deployer
 from tests.e2e.worlds import World, eventually
 
@@ -14,21 +15,7 @@ NODEJS = """
     };
 """
 
-PROVIDED = """
-    #!/usr/bin/env python3
-    import http.client, json, os
-    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-
-    def call(method, path, body=None):
-        api.request(method, f"/2018-06-01/runtime/invocation/{path}", body)
-        answer = api.getresponse()
-        return answer.headers, answer.read()
-
-    while True:
-        headers, event = call("GET", "next")
-        seen = {"event": json.loads(event), "handler": os.environ["_HANDLER"], "folder": os.getcwd()}
-        call("POST", headers["lambda-runtime-aws-request-id"] + "/response", json.dumps(seen))
-"""
+SEEN = bootstrap('{"event": json.loads(event), "handler": os.environ["_HANDLER"], "folder": os.getcwd()}')
 
 
 def test_nodejs(world: World, deploy: Deployer) -> None:
@@ -50,7 +37,7 @@ def test_nodejs(world: World, deploy: Deployer) -> None:
 
 
 def test_a_package_that_brings_its_own_runtime(world: World, deploy: Deployer) -> None:
-    function = deploy.function(PROVIDED, runtime="provided.al2023", handler="some.thing", timeout=10)
+    function = deploy.function(SEEN, runtime="provided.al2023", handler="some.thing", timeout=10)
     answer = world.invoke(function, {"a": 1})
     assert answer.function_error is None
     assert (answer.payload["event"], answer.payload["handler"]) == ({"a": 1}, "some.thing")

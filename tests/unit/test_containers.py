@@ -3,29 +3,16 @@
 from itertools import pairwise
 from typing import Any
 
+from tests.unit.instance_requests import instance_request
+
 from funclet.adapters.instances import container_guard
 from funclet.adapters.instances.containers import engine_options
 from funclet.api.function import Environment
-from funclet.api.pod import PodSettings
 from funclet.core.images import FunctionImage, ImageFunction
-from funclet.core.instances import InstanceRequest
 
 IMAGE = FunctionImage("shop/prices:1", ("/run", "-v"), ("app.handler",), "/srv")
 FUNCTION = ImageFunction(IMAGE, "prices", 256, Environment(), "Text", None)
-REQUEST = InstanceRequest(
-    name="image-1",
-    namespace="default",
-    runtime="image",
-    memory_mib=256,
-    ephemeral_storage_mib=1024,
-    timeout_seconds=3,
-    specialise_token_sha256="",
-    invoke_token_sha256="",
-    labels={},
-    annotations={},
-    pod=PodSettings(),
-    image=FUNCTION,
-)
+REQUEST = instance_request("image-1", runtime="image", timeout_seconds=3, image=FUNCTION)
 SETTINGS: dict[str, Any] = {
     "engine": "/usr/bin/podman",
     "options": ["--read-only"],

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.unit.instance_requests import instance_request
 
 from funclet.api.function import Environment, Function, FunctionSpec
 from funclet.api.pod import PodSettings
 from funclet.core.images import FunctionImage, ImageFunction, container_command, container_variables
-from funclet.core.instances import InstanceRequest
 from funclet.core.pods import PodDefaults, build_pod, granted_memory_mib, is_over, memory_mib_of
 from funclet.core.pool import may_use_pool
 from funclet.core.resolve import FunctionFacts, ImageReference, decide_function
@@ -20,20 +20,7 @@ ENVIRONMENT = Environment.model_validate(
     {"variables": {"RATE": "$(TZ) $$5", "AWS_REGION": "mine"}, "secrets": {"KEY": {"name": "shop", "key": "api"}}}
 )
 IMAGE = ImageFunction(FunctionImage("shop/prices:1"), "prices", 256, ENVIRONMENT, "Text", None)
-REQUEST = InstanceRequest(
-    name="image-1",
-    namespace="team",
-    runtime="image",
-    memory_mib=256,
-    ephemeral_storage_mib=1024,
-    timeout_seconds=30,
-    specialise_token_sha256="5" * 64,
-    invoke_token_sha256="6" * 64,
-    labels={},
-    annotations={},
-    pod=PodSettings(),
-    image=IMAGE,
-)
+REQUEST = instance_request("image-1", runtime="image", image=IMAGE)
 
 
 def activate(**spec: Any) -> Revision:

@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.unit.instance_requests import instance_request
 
 from funclet.api.pod import PodSettings
-from funclet.core.instances import InstanceRequest
 from funclet.core.pods import (
     PodDefaults,
     build_pod,
@@ -19,18 +19,8 @@ from funclet.core.pods import (
     memory_mib_of,
 )
 
-REQUEST = InstanceRequest(
-    name="python313-1",
-    namespace="team",
-    runtime="python3.13",
-    memory_mib=256,
-    ephemeral_storage_mib=1024,
-    timeout_seconds=30,
-    specialise_token_sha256="5" * 64,
-    invoke_token_sha256="6" * 64,
-    labels={"funclet.dev/state": "generic"},
-    annotations={},
-    pod=PodSettings.model_validate({"nodeSelector": {"disk": "ssd"}, "labels": {"funclet.dev/state": "forged"}}),
+REQUEST = instance_request(
+    pod=PodSettings.model_validate({"nodeSelector": {"disk": "ssd"}, "labels": {"funclet.dev/state": "forged"}})
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.steps import run
+from tests.e2e.bootstraps import bootstrap
 from tests.e2e.conftest import Deployer
 from tests.e2e.example_code import Shelf, shelf
 from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld
@@ -28,21 +29,7 @@ public class Teller {
   }
 }
 """
-PROVIDED = """
-    #!/usr/bin/env python3
-    import http.client, json, os
-    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-
-    def call(method, path, body=None):
-        api.request(method, f"/2018-06-01/runtime/invocation/{path}", body)
-        answer = api.getresponse()
-        return answer.headers, answer.read()
-
-    while True:
-        headers, event = call("GET", "next")
-        call("POST", headers["lambda-runtime-aws-request-id"] + "/response", json.dumps("provided.al2023"))
-"""
-INLINE = {"python": PYTHON, "nodejs": NODEJS, "provided": PROVIDED}
+INLINE = {"python": PYTHON, "nodejs": NODEJS, "provided": bootstrap('"provided.al2023"')}
 
 
 @pytest.fixture
