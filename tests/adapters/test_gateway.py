@@ -7,20 +7,12 @@ from collections.abc import AsyncIterator
 
 import boto3
 import pytest
-import uvloop
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.adapters.gateway_world import World, make_revision, running, until
 
 from funclet.core.messages import DemandReport, Draining, Gone, Refused
 from funclet.gateway import demand
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture

@@ -8,18 +8,10 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from tests.adapters.gateway_world import echo, until
 from tests.adapters.peers_world import Beside, PeersWorld
 
 from funclet.gateway.handover import Handover, open_inbox
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 class Machine(PeersWorld):

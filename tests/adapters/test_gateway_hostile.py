@@ -18,13 +18,6 @@ POST = b"POST %b HTTP/1.1\r\nhost: x\r\n" % PATH
 CHUNKED = POST + b"transfer-encoding: chunked\r\n"
 
 
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
-
-
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with running() as world:

@@ -5,17 +5,9 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from tests.adapters.gateway_world import World, make_revision, running, until
 
 PATH = b"/2015-03-31/functions/hello/invocations"
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture

@@ -4,19 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from tests.adapters.gateway_world import Recorder, Script, World, make_revision, running, until
 
 from funclet.gateway.limits import Limits
 
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture

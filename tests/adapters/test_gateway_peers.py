@@ -6,19 +6,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import uvloop
 from tests.adapters.gateway_world import TOKEN, Recorder, Script, make_revision, until
 from tests.adapters.peers_world import PeersWorld, beside_each_other
 
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.gateway.relay import NOT_HOME
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from tests.adapters.gateway_world import Recorder, World, make_revision, running, until
 
 from funclet.gateway.client import ClientProtocol
@@ -19,13 +18,6 @@ MIB = 1024 * 1024
 SHORT = Limits(
     head_seconds=0.4, body_gap_seconds=0.4, body_seconds=1.5, read_seconds=1.5, idle_seconds=0.8, linger_seconds=0.2
 )
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-import uvloop
 from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from tests.adapters.gateway_world import Script, World, make_revision, running, until
@@ -24,13 +23,6 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunk
 PATH = "/2021-11-15/functions/hello/response-streaming-invocations"
 REQUEST = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" % PATH.encode()
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop of production."""
-    policy: asyncio.AbstractEventLoopPolicy = uvloop.EventLoopPolicy()
-    return policy
 
 
 @pytest.fixture
