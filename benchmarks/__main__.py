@@ -23,6 +23,7 @@ from benchmarks.figure import Benchmark, Figure, from_json, to_json
 from benchmarks.one import unmeasured
 from benchmarks.report import COLUMNS, budget_text, rows, value_text, verdict
 from benchmarks.suite import chosen
+from funclet.adapters.parentage import be_terminated_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "bench"
@@ -37,7 +38,13 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else NARROW
 def run_logged(command: Sequence[str | Path], name: str) -> int:
     """A command whose output goes to its log; the exit code. When we are to end, it may clean up after itself first."""
     with (LOGS / f"{name}.log").open("w") as log:
-        child = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            [*map(str, command)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=be_terminated_with_parent,  # noqa: PLW1509 (one system call)
+        )
         try:
             return child.wait()
         except KeyboardInterrupt:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from funclet.adapters.parentage import be_killed_with_parent
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0
 
@@ -47,8 +49,15 @@ class Child:
 
 @contextlib.contextmanager
 def running(*command: object) -> Iterator["subprocess.Popen[str]"]:
-    """A child in a process group of its own, which is ended as a whole."""
-    child = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    """A child in a process group of its own, which is ended as a whole; the child ends with us, however we end."""
+    child = subprocess.Popen(
+        [*map(str, command)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=be_killed_with_parent,  # noqa: PLW1509 (one system call)
+    )
     try:
         yield child
     finally:

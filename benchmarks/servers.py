@@ -24,6 +24,7 @@ import uvloop
 
 from benchmarks.processes import answers, free_port
 from benchmarks.warm_path import Incoming
+from funclet.adapters.parentage import be_killed_with_parent
 
 if TYPE_CHECKING:
     from tests.adapters.peers_world import FeedingScaler
@@ -208,7 +209,7 @@ async def serve_replicas(count: str, *slots: str) -> None:
     for port in ports:
         own = {"FUNCLET_PORT": str(port), "FUNCLET_METRICS_PORT": str(free_port()), "FUNCLET_NAME": f"gateway-{port}"}
         environment = {**os.environ, **own, "FUNCLET_PEER_PORT": str(free_port())}
-        await asyncio.create_subprocess_exec(sys.executable, PROGRAM, env=environment)
+        await asyncio.create_subprocess_exec(sys.executable, PROGRAM, env=environment, preexec_fn=be_killed_with_parent)
     await until(lambda: len(scaler.gateways) == len(ports) and all(map(answers, ports)), 30)
     print(*ports, flush=True)
     await asyncio.Event().wait()

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from funclet.adapters.parentage import be_terminated_with_parent
 from funclet.core.cost import invocation_cost_usd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +117,9 @@ async def running_house(*paths: Path) -> AsyncIterator[House]:
     """`funclet local` as a child; ended with Ctrl-C, as a user would."""
     command = [str(Path(sys.executable).with_name("funclet")), "local", *map(str, paths), "--port", "0"]
     console.print(f"[dim]$ funclet local {EXAMPLE.relative_to(ROOT)}/ --port 0[/]")
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=PIPE, start_new_session=True, preexec_fn=be_terminated_with_parent
+    )
     house = House(process)
     listener = asyncio.create_task(_listen(house))
     try:

@@ -25,6 +25,8 @@ import yaml
 from botocore.config import Config
 from prometheus_client.parser import text_string_to_metric_families
 
+from funclet.adapters.parentage import be_terminated_with_parent
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 RELEASE_NAMESPACE = "funclet"
@@ -215,6 +217,7 @@ class LocalWorld(World):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=be_terminated_with_parent,  # noqa: PLW1509 (one system call)
             env={**os.environ, **(environment or {})},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
