@@ -131,6 +131,23 @@ class World:
         async with self.session.post("/v1/demand", data=report.model_dump_json()) as answer:
             assert answer.status == 204, await answer.text()
 
+    @asynccontextmanager
+    async def reporting(self, *names: str, every_seconds: float = 0.05, **demand: Any) -> AsyncIterator[None]:
+        """Report this of each function again and again, as a gateway does: a scaler forgets who is silent."""
+
+        async def report() -> None:
+            while True:
+                for name in names:
+                    await self.report(name, **demand)
+                await asyncio.sleep(every_seconds)
+
+        reporting = asyncio.create_task(report())
+        try:
+            yield
+        finally:
+            reporting.cancel()
+            await asyncio.wait([reporting])
+
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition holds, looking at it whenever the feed has said something."""
         async with asyncio.timeout(DEADLINE_SECONDS):

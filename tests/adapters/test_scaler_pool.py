@@ -20,7 +20,8 @@ from funclet.scaler.labels import LONGEST_SECONDS, Labels
 from funclet.scaler.writer import Writer
 
 FAST = 20
-"""A clock that runs so many times as fast: five seconds without room are a quarter of one."""
+"""A clock that runs so many times as fast: five seconds without room are a quarter of one, and a gateway is forgotten
+after three."""
 WORD = "0/1 nodes are available: 1 Insufficient memory."
 
 
@@ -84,6 +85,18 @@ class ShortOfRoom(ProcessBackend):
             self._news.put_nowait(event)
 
 
+class OneByOne(ProcessBackend):
+    """Processes of which each starts when it is told so: how fast the others are changes nothing."""
+
+    def __init__(self, agent: Path, root: Path) -> None:
+        super().__init__(agent, root=root)
+        self.turns = asyncio.Semaphore(0)
+
+    async def create(self, request: InstanceRequest) -> None:
+        await self.turns.acquire()
+        await super().create(request)
+
+
 def _phase_count(phase: str) -> float:
     return REGISTRY.get_sample_value("funclet_cold_start_seconds_count", {"phase": phase}) or 0.0
 
@@ -93,12 +106,17 @@ def _order(world: World) -> list[str]:
     return [m.instance.function.removeprefix("default/") for m in world.messages if m.type == "READY"]
 
 
+async def _until_so_many(world: World, count: int) -> None:
+    await world.until(lambda: len(_order(world)) == count)
+
+
 def _refusals(world: World) -> list[Refused]:
     return [message for message in world.messages if message.type == "REFUSED"]
 
 
 async def test_who_waits_for_many_takes_turns_with_who_waits_for_one(tmp_path: Path) -> None:
-    async with running_scaler(tmp_path, pool_size=2) as world:
+    backend = OneByOne(AGENT, root=tmp_path)
+    async with running_scaler(tmp_path, pool_size=2, backend=backend) as world:
         demand = {}
         for name, queued in (("burst", 6), ("single", 1), ("other", 1)):
             world.apply(name, f"{name}-1")
@@ -106,9 +124,11 @@ async def test_who_waits_for_many_takes_turns_with_who_waits_for_one(tmp_path: P
         report = DemandReport(reporter="gateway", functions=demand)
         async with world.session.post("/v1/demand", data=report.model_dump_json()) as answer:
             assert answer.status == 204
-        await world.until(lambda: len(_order(world)) == 8)
-        assert {"single", "other"} <= set(_order(world)[:4])
-    await world.backend.close()
+        for count in range(1, 9):
+            backend.turns.release()
+            await _until_so_many(world, count)
+        assert set(_order(world)[:3]) == {"burst", "single", "other"}
+    await backend.close()
 
 
 async def test_sixteen_callers_get_sixteen_instances(tmp_path: Path) -> None:
@@ -199,12 +219,11 @@ async def test_a_size_that_its_node_cannot_give_is_had_elsewhere(
     async with running_scaler(tmp_path, backend=backend, clock=lambda: time.monotonic() * FAST) as world:
         world.apply("large", "r1", memorySize=512)
         world.apply("small", "s1")
-        await world.report("large", queued=1)
-        await world.until(lambda: any(r.memory_mib == 512 for r in backend.requests))
-        [own] = [r.name for r in backend.requests if r.memory_mib == 512]
-        await world.until(lambda: list(world.ready) == [own])
-        await world.report("small", queued=1)
-        await world.until_ready("s1")
+        async with world.reporting("large", queued=1):
+            await world.until(lambda: len(world.ready) == 1 and set(world.ready) <= large_ones(backend))
+        [own] = world.ready
+        async with world.reporting("small", queued=1):
+            await world.until_ready("s1")
         assert own in world.ready
     await backend.close()
 
@@ -215,13 +234,12 @@ async def test_callers_are_told_that_no_node_has_room_and_get_one_when_it_comes(
     async with running_scaler(tmp_path, backend=backend, clock=lambda: time.monotonic() * FAST) as world:
         world.apply("pooled", "pooled-1")
         world.apply("own", "own-1", ephemeralStorage={"size": 1024})
-        for name in ("pooled", "own"):
-            await world.report(name, queued=1)
-        await world.until(lambda: {"default/pooled", "default/own"} <= {r.function for r in _refusals(world)})
-        assert {(r.reason, r.message) for r in _refusals(world)} == {("Unschedulable", WORD)}
-        await backend.make_room()
-        await world.until_ready("pooled-1")
-        await world.until_ready("own-1")
+        async with world.reporting("pooled", "own", queued=1):
+            await world.until(lambda: {"default/pooled", "default/own"} <= {r.function for r in _refusals(world)})
+            assert {(r.reason, r.message) for r in _refusals(world)} == {("Unschedulable", WORD)}
+            await backend.make_room()
+            await world.until_ready("pooled-1")
+            await world.until_ready("own-1")
     await backend.close()
 
 
@@ -251,10 +269,10 @@ async def test_a_new_scaler_gives_up_what_its_node_never_gave_the_size(tmp_path:
     ) as second:
         assert list(second.ready) == [address.name]
         second.packages.put(package(HELLO))
-        await second.report("large", queued=1)
-        await second.until(lambda: address.name not in second.ready)
-        [own] = await second.until_ready("r1")
-        assert [r.memory_mib for r in backend.requests if r.name == own.name] == [512]
+        async with second.reporting("large", queued=1):
+            await second.until(lambda: address.name not in second.ready)
+            [own] = await second.until_ready("r1")
+        assert own.name in large_ones(backend)
     await backend.close()
 
 
@@ -298,3 +316,8 @@ def sizes_of(backend: ShortOfRoom, name: str) -> tuple[int, int]:
     """What the platform was asked for: memory, limit."""
     seen = backend._running[name].seen if name in backend._running else Observed("", "", Phase.PENDING)
     return seen.memory_mib, seen.granted_memory_mib
+
+
+def large_ones(backend: ShortOfRoom) -> set[str]:
+    """Instances that were asked for with 512 MiB."""
+    return {request.name for request in backend.requests if request.memory_mib == 512}

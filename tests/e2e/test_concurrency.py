@@ -68,11 +68,13 @@ def test_beyond_max_instances_calls_wait(world: World, deploy: Deployer) -> None
 
 
 def test_beyond_the_reserved_concurrency_calls_are_refused(world: World, deploy: Deployer) -> None:
-    function = deploy.function(SLOW, timeout=10, reservedConcurrentExecutions=1)
-    with ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda _: world.post(function, {"seconds": 2}), range(5)))
-    assert sorted(answer.status_code for answer in answers) == [200, 429, 429, 429, 429]
-    refused = next(answer for answer in answers if answer.status_code == 429)
+    """While one is held by its caller, who has read the beginning of its answer and not the end."""
+    function = deploy.function(HELD, timeout=60, reservedConcurrentExecutions=1)
+    held = world.client.invoke_with_response_stream(FunctionName=function, Payload=b"{}")["EventStream"]
+    assert "PayloadChunk" in next(iter(held))
+    refused = world.post(function, {})
+    held.close()
+    assert refused.status_code == 429
     assert refused.headers["x-amzn-errortype"] == "TooManyRequestsException"
     assert int(refused.headers["retry-after"]) >= 1
     assert refused.json()["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
