@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 import uvloop
 
-from benchmarks.processes import answers, free_port
+from benchmarks.processes import START_SECONDS, answers, free_port
 from benchmarks.warm_path import Incoming
 from funclet.adapters.parentage import be_killed_with_parent
 
@@ -194,7 +194,7 @@ async def serve_workers(processes: str, *slots: str) -> None:
     )
     supervisor = Supervisor(settings, (sys.executable, PROGRAM))
     await supervisor.start()
-    await until(lambda: len(scaler.gateways) == int(processes), 30)
+    await until(lambda: len(scaler.gateways) == int(processes), START_SECONDS)
     print(supervisor.port, flush=True)
     await asyncio.Event().wait()
 
@@ -210,7 +210,7 @@ async def serve_replicas(count: str, *slots: str) -> None:
         own = {"FUNCLET_PORT": str(port), "FUNCLET_METRICS_PORT": str(free_port()), "FUNCLET_NAME": f"gateway-{port}"}
         environment = {**os.environ, **own, "FUNCLET_PEER_PORT": str(free_port())}
         await asyncio.create_subprocess_exec(sys.executable, PROGRAM, env=environment, preexec_fn=be_killed_with_parent)
-    await until(lambda: len(scaler.gateways) == len(ports) and all(map(answers, ports)), 30)
+    await until(lambda: len(scaler.gateways) == len(ports) and all(map(answers, ports)), START_SECONDS)
     print(*ports, flush=True)
     await asyncio.Event().wait()
 
