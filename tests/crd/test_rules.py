@@ -20,7 +20,7 @@ ONE_CODE = "code must have exactly one of inline, files, configMap, url or image
 ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
 OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
 OTHER_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet."
-ONE_SOURCE = "spec must have exactly one of http, jetstream"
+ONE_SOURCE = "spec must have exactly one of http, jetstream, schedule"
 
 
 def route(path: str) -> Object:
@@ -29,6 +29,10 @@ def route(path: str) -> Object:
 
 def stream(**fields: Any) -> Object:
     return {"http": None, "jetstream": {"stream": "ORDERS", **fields}}
+
+
+def schedule(expression: str, **fields: Any) -> dict[str, Any]:
+    return {"http": None, "schedule": {"scheduleExpression": expression, **fields}}
 
 
 async def create(api: httpx.AsyncClient, plural: str, name: str, changes: Object) -> httpx.Response:
@@ -215,6 +219,20 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {}, {"memorysize": 128}, 'unknown field "spec.memorysize"'),
     ("triggers", {}, {"http": None}, ONE_SOURCE),
     ("triggers", stream(), {"jetstream": {"stream": "ORDERS"}}, ONE_SOURCE),
+    ("triggers", schedule("rate(5 minutes)"), {"schedule": {"scheduleExpression": "rate(5 minutes)"}}, ONE_SOURCE),
+    ("triggers", schedule("at(2027-01-01T00:00:00)"), schedule("hourly"), "scheduleExpression in body should match"),
+    (
+        "triggers",
+        schedule("rate(1 day)", startDate="2027-01-01T00:00:00Z"),
+        schedule("rate(1 day)", startDate="tomorrow"),
+        "date-time",
+    ),
+    (
+        "triggers",
+        schedule("rate(1 day)", maximumEventAgeInSeconds=60),
+        schedule("rate(1 day)", maximumEventAgeInSeconds=59),
+        "should be greater than or equal to 60",
+    ),
     ("triggers", {}, {"function": None}, "spec.function: Required value"),
     (
         "triggers",

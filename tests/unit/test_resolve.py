@@ -196,6 +196,15 @@ def test_the_stream_of_a_trigger(subject: Trigger, stream: StreamFacts | None, r
     assert reason_of(decide_trigger(subject, TriggerFacts(SERVING, stream=stream), "t")) == (status, reason)
 
 
+def test_a_schedule_that_cannot_be_understood_is_said() -> None:
+    for expression, reason in (("cron(0 12 * * ? *)", "Resolved"), ("cron(0 24 * * ? *)", "InvalidSpec")):
+        spec = {"function": {"name": "f"}, "schedule": {"scheduleExpression": expression}}
+        subject = Trigger.model_validate({"metadata": {"name": "t"}, "spec": spec})
+        [condition] = decide_trigger(subject, TriggerFacts(SERVING), "t").conditions
+        assert condition.reason == reason
+    assert condition.message.startswith("spec.schedule.scheduleExpression cron(0 24 * * ? *): 24 is no value of hours")
+
+
 def test_a_refused_trigger_is_not_run() -> None:
     loop = queue(">", "orders.dead")
     assert may_run(loop)

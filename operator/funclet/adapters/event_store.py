@@ -51,6 +51,13 @@ class EventStore:
         """Returns when an event of Funclet's own (a record for a function) is as durable as a caller's."""
         await self._events.append(place(EVENT_SUBJECT, event.key), event.payload, event_headers(event))
 
+    async def accept_once(self, event: Event) -> bool:
+        """The same for one that others accept too, at about the same time. Whether it is new."""
+        headers = {**event_headers(event), "Nats-Msg-Id": event.request_id}
+        with unavailable_when_unreachable():
+            stored = await self._jetstream.publish(place(EVENT_SUBJECT, event.key), event.payload, headers=headers)
+        return not stored.duplicate
+
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         """Returns when some stream has stored the message."""
         with unavailable_when_unreachable():

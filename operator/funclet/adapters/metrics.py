@@ -49,6 +49,7 @@ INSTANCES = Gauge("funclet_instances", "Instances of a function, by state.", ["n
 POOL_INSTANCES = Gauge("funclet_pool_instances", "Generic instances in the warm pool.", ["namespace", "runtime"])
 BATCHES = Counter("funclet_batches", "Batches taken from event sources.", ["namespace", "trigger", "outcome"])
 MESSAGES = Counter("funclet_messages", "Messages taken from event sources.", ["namespace", "trigger", "outcome"])
+SCHEDULED = Counter("funclet_scheduled", "Times that a schedule was due.", ["namespace", "trigger", "outcome"])
 ASYNC_EVENTS = Counter(
     "funclet_async_events",
     "What became of events of asynchronous invocations, at each attempt.",
@@ -285,5 +286,5 @@ def forget_events(key: str) -> None:
 def forget_trigger(key: str) -> None:
     """Remove all series of the Trigger `namespace/name`."""
     namespace, _, name = key.partition("/")
-    for metric in (BATCHES, MESSAGES):
+    for metric in (BATCHES, MESSAGES, SCHEDULED):
         metric.remove_by_labels({"namespace": namespace, "trigger": name})

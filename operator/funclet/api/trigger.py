@@ -1,8 +1,10 @@
 """Trigger: what causes invocations of a function. A union of sources, of which each Trigger has exactly one."""
 
+import json
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, ResourceName, rule, rules
 
@@ -99,26 +101,78 @@ class JetStreamSource(ApiModel):
         return self
 
 
-SOURCES = ("http", "jetstream")
+class ScheduleSource(ApiModel):
+    """A schedule; each time that it is due the function is invoked asynchronously.
+
+    Names and meanings are those of Amazon EventBridge Scheduler (CreateSchedule).
+    """
+
+    schedule_expression: str = Field(
+        min_length=1,
+        max_length=256,
+        pattern=r"^(cron|rate|at)\(.+\)$",
+        description="When: cron(minutes hours day-of-month month day-of-week year), rate(5 minutes), or once: "
+        "at(2027-03-28T09:00:00).",
+    )
+    schedule_expression_timezone: str = Field(
+        default="UTC",
+        min_length=1,
+        max_length=50,
+        description="The IANA time zone of cron and at, such as Europe/Berlin. Default: UTC.",
+    )
+    start_date: datetime | None = Field(
+        default=None, description="Not before then (RFC 3339). A rate counts from there."
+    )
+    end_date: datetime | None = Field(default=None, description="Not after then (RFC 3339).")
+    input: str | None = Field(
+        default=None,
+        max_length=256 * 1024,
+        description="The event, as JSON text; <aws.scheduler.scheduled-time>, <aws.scheduler.execution-id> and "
+        "<aws.scheduler.schedule-arn> are filled in. Absent: EventBridge Scheduler's own event.",
+    )
+    maximum_event_age_in_seconds: int = Field(
+        default=86400,
+        ge=60,
+        le=86400,
+        description="How late it may be when Funclet or JetStream was away while it was due. "
+        "Of several missed times the last one is made up for.",
+    )
+
+    @field_validator("input")
+    @classmethod
+    def _is_json(cls, given: str | None) -> str | None:
+        if given is not None:
+            try:
+                json.loads(given)
+            except ValueError as error:
+                raise ValueError(f'input must be JSON text, such as {{"name": "World"}}: {error}') from error
+        return given
+
+
+SOURCES = ("http", "jetstream", "schedule")
 
 
 class TriggerSpec(ApiModel):
     """Which function, and exactly one source."""
 
     model_config = rules(
-        rule("[has(self.http), has(self.jetstream)].exists_one(s, s)", "spec must have exactly one of http, jetstream"),
+        rule(
+            "[has(self.http), has(self.jetstream), has(self.schedule)].exists_one(s, s)",
+            f"spec must have exactly one of {', '.join(SOURCES)}",
+        ),
     )
 
     function: FunctionReference = Field(description="The function to invoke.")
     enabled: bool = Field(default=True, description="False stops the trigger and keeps it.")
     http: HttpSource | None = Field(default=None, description="An HTTP route.")
     jetstream: JetStreamSource | None = Field(default=None, description="A NATS JetStream stream as a queue.")
+    schedule: ScheduleSource | None = Field(default=None, description="A schedule.")
 
     @model_validator(mode="after")
     def _exactly_one_source(self) -> Self:
         given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"spec must have exactly one of http, jetstream, not {given}")
+            raise ValueError(f"spec must have exactly one of {', '.join(SOURCES)}, not {given}")
         return self
 
 
@@ -138,7 +192,7 @@ class TriggerStatus(ApiModel):
 
 
 class Trigger(ApiModel):
-    """What causes invocations of a function: an HTTP route, or a queue."""
+    """What causes invocations of a function: an HTTP route, a queue, or a schedule."""
 
     model_config = ConfigDict(extra="ignore")
 

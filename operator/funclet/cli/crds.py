@@ -61,6 +61,7 @@ KINDS = (
             ("Function", "string", ".spec.function.name", 0),
             ("Path", "string", ".spec.http.path", 0),
             ("Stream", "string", ".spec.jetstream.stream", 0),
+            ("Schedule", "string", ".spec.schedule.scheduleExpression", 0),
             AGE,
             ("Reason", "string", f"{READY}.reason", 1),
         ),

@@ -13,6 +13,7 @@ from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.revision import revision_digest
 from funclet.core.routes import find_winner, http_problem
+from funclet.core.schedule import schedule_problem
 from funclet.core.subjects import has_wildcard, matches
 
 STREAM_NOT_FOUND = "StreamNotFound"
@@ -190,7 +191,8 @@ def settle_trigger(previous: TriggerStatus, generation: int, finding: Finding, n
 
 def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
     """Whether events reach the function, and if not, the first thing to change."""
-    if message := http_problem(trigger.spec.http) or _dead_letter_problem(trigger.spec.jetstream):
+    spec = trigger.spec
+    if message := http_problem(spec.http) or _dead_letter_problem(spec.jetstream) or schedule_problem(spec.schedule):
         return Finding(False, "InvalidSpec", message)
     if not trigger.spec.enabled:
         return Finding(False, "Disabled", "spec.enabled is false: set it to true to let events through.")

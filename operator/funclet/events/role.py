@@ -1,4 +1,4 @@
-"""The role events: a runner for each Trigger with a queue, in step with the catalog; and asynchronous invocations."""
+"""The role events: a runner for each Trigger with a queue, in step with the catalog; schedules; asynchronous events."""
 
 import asyncio
 import logging
@@ -6,10 +6,12 @@ import logging
 from nats.aio.client import Client
 
 from funclet.adapters.catalog import Catalog
+from funclet.adapters.event_store import EventStore
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.metrics import forget_trigger
 from funclet.adapters.otlp.exporter import SpanExporter
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.schedule_journal import ScheduleJournal
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
@@ -21,6 +23,7 @@ from funclet.events.asynchronous import AsynchronousInvocations
 from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger, report_forever
 from funclet.events.runner import Runner, RunnerSpec
+from funclet.events.schedules import Schedules, plan_schedule
 from funclet.events.settings import EventsSettings
 from funclet.events.slots import Slots
 from funclet.events.tracing import EventTracer
@@ -60,6 +63,7 @@ class Events:
         self._asynchronous = AsynchronousInvocations(
             settings, catalog, nats, gateway_client, self._slots, self._ledger, self._tracer
         )
+        self._schedules = Schedules(EventStore(nats), ScheduleJournal(nats, settings.stream_replicas), settings.region)
         catalog.on_trigger(lambda key, _: self._reconcile(key))
         catalog.on_function(lambda key, _: self._reconcile_function(key))
 
@@ -71,6 +75,7 @@ class Events:
             asyncio.create_task(report_forever(self._ledger, self._scaler, self._scaler.reporter), name="demand"),
         ]
         self._asynchronous.start()
+        self._schedules.start()
         for key in list(self._catalog.triggers):
             self._reconcile(key)
 
@@ -79,6 +84,7 @@ class Events:
         self._running = False
         for key in list(self._runners):
             self._retire(key)
+        await self._schedules.stop()
         await asyncio.gather(self._asynchronous.stop(), *self._retiring)
         await cancel(self._tasks)
 
@@ -99,7 +105,13 @@ class Events:
         if not self._running:
             return
         trigger = self._catalog.triggers.get(key)
-        wanted = self._plan(key, trigger) if trigger else None
+        revision = self._find_function(key, trigger) if trigger else None
+        schedule = plan_schedule(key, trigger, revision) if trigger else None
+        if schedule is not None:
+            self._schedules.put(schedule)
+        else:
+            self._schedules.remove(key, deleted=trigger is None)
+        wanted = plan_runner(key, trigger, revision, self._settings.region) if trigger else None
         running = self._runners.get(key)
         if running is not None and running.spec == wanted:
             return
@@ -110,10 +122,10 @@ class Events:
         elif trigger is None:
             forget_trigger(key)
 
-    def _plan(self, key: str, trigger: Trigger) -> RunnerSpec | None:
+    def _find_function(self, key: str, trigger: Trigger) -> Revision | None:
         function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
         self._triggers_of.setdefault(function, set()).add(key)
-        return plan_runner(key, trigger, self._catalog.functions.get(function), self._settings.region)
+        return self._catalog.functions.get(function)
 
     def _begin(self, spec: RunnerSpec) -> None:
         runner = Runner(
