@@ -19,6 +19,7 @@ from funclet_agent.http_server import Exchange, HttpServer
 from funclet_agent.invocation import Invocation, Outcome, failed, platform_failure
 from funclet_agent.loop import Loop
 from funclet_agent.marshalling import MAX_ANSWER_BYTES
+from funclet_agent.platform_events import PlatformEvents
 from funclet_agent.process import Plan
 from funclet_agent.relay import Relay
 from funclet_agent.runtime_doors import ApiDoor
@@ -26,6 +27,8 @@ from funclet_agent.sandbox import Sandbox
 from funclet_agent.spawning import SpawnError
 from funclet_agent.specialisation import IMAGE_RUNTIME
 from funclet_agent.streaming import MAX_STREAM_BYTES, is_wanted
+from funclet_agent.telemetry import Telemetry
+from funclet_agent.telemetry_subscription import EXTENSION, FUNCTION, Api
 
 if TYPE_CHECKING:
     from funclet_agent.neighbour import Neighbour
@@ -70,7 +73,9 @@ class ExecutionEnvironment:
         stream = log_stream_name(plan.spec.function_version)
         self._variables = bootstrap.runtime_environment(os.environ, plan.spec, places, stream, api)
         pid_file = f"{places.runtime}/pid" if plan.spec.runtime == IMAGE_RUNTIME else None
-        self._sandbox = neighbour or Sandbox(loop, plan.limits, owner.on_output, pid_file)
+        self._telemetry = Telemetry(loop)
+        self.events = PlatformEvents(self._telemetry, plan.spec)
+        self._sandbox = neighbour or Sandbox(loop, plan.limits, self._on_output, self._on_extension_output, pid_file)
         self._extensions = Extensions(extensions.find_programs(f"{places.opt}/extensions"))
         self._next: Exchange | None = None
         self._out: Invocation | None = None
@@ -100,8 +105,20 @@ class ExecutionEnvironment:
         """Pass on all that has been printed."""
         self._sandbox.drain_output()
 
-    def start(self) -> None:
-        """The extensions first; the runtime when all of them have registered. A neighbour runs already."""
+    def _on_output(self, data: bytes) -> None:
+        self._owner.on_output(data)
+        self._telemetry.publish_lines(FUNCTION, data, as_json=self._spec.log_format == "JSON")
+
+    def _on_extension_output(self, data: bytes) -> None:
+        self._owner.on_output(data)
+        self._telemetry.publish_lines(EXTENSION, data, as_json=False)
+
+    def start(self, *, eager: bool) -> None:
+        """The extensions first; the runtime when all of them have registered. A neighbour runs already.
+
+        `eager`: before anybody calls.
+        """
+        self.events.init_started(eager=eager)
         if not isinstance(self._sandbox, Sandbox):
             # Nobody here is told how it ends: "without providing a reason" is what there is to say.
             self._sandbox.follow(lambda pid: self.child_ended(pid, 0))
@@ -153,6 +170,7 @@ class ExecutionEnvironment:
         """
         self._ending = True
         self._out = None
+        self._telemetry.flush()
         asked = [extension for extension in self._extensions if extension.wants(extensions.SHUTDOWN)]
         for extension in asked:
             extension.give(extensions.shutdown_event(reason, deadline_ms))
@@ -183,6 +201,7 @@ class ExecutionEnvironment:
         if not self._sandbox.pids:
             self._server.close()
             self._sandbox.close()
+            self._telemetry.close()
             self._owner.on_ended()
 
     def runtime_next(self, exchange: Exchange) -> None:
@@ -191,6 +210,7 @@ class ExecutionEnvironment:
             exchange.respond(403, runtime_api.transition_refused("Ready", "Running" if self._out else "Ready"))
             return
         self._extensions.closed = True
+        self.events.init_runtime_done("")
         self._next = exchange
         self._tell_if_ready()
 
@@ -264,8 +284,16 @@ class ExecutionEnvironment:
         extension = self._extensions.identify(exchange.head.headers)
         if extension.is_waiting:
             raise RefusedError("Extension.InvalidExtensionState", "It waits for its next event already")
+        if not extension.has_asked:
+            self.events.extension(extension, "Ready")
         extension.wait(exchange)
         self._tell_if_ready()
+
+    def extension_subscribe(self, exchange: Exchange, api: Api) -> None:
+        """PUT /telemetry and /logs."""
+        extension = self._extensions.identify(exchange.head.headers)
+        told = self._telemetry.subscribe(extension.name, api, bytes(exchange.body))
+        exchange.respond(200, json.dumps(told).encode())
 
     def extension_error(self, exchange: Exchange) -> None:
         """POST /extension/init/error and /extension/exit/error."""
@@ -276,6 +304,7 @@ class ExecutionEnvironment:
         exchange.respond(202, runtime_api.ACCEPTED)
         if not self._ending:
             phase = "InitError" if exchange.head.target.endswith(b"init/error") else "ExitError"
+            self.events.extension(extension, phase, kind)
             self._break(f"Extension.{phase}", f"{extension.name}: {kind}")
 
 

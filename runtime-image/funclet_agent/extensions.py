@@ -23,10 +23,11 @@ ACCEPT_HEADER = b"lambda-extension-accept-feature"
 
 
 class RefusedError(Exception):
-    """403; `body` says why."""
+    """The answer to a request that cannot be granted; `body` says why."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, status: int = 403) -> None:
         super().__init__(message)
+        self.status = status
         self.body = error_body(kind, message)
 
 
@@ -39,6 +40,8 @@ class Extension:
         self.identifier = ""
         """Empty until it registers."""
         self.events: frozenset[str] = frozenset()
+        self.has_asked = False
+        """It has asked for an event: it is initialised."""
         self._exchange: Exchange | None = None
         self._event: bytes | None = None
         """What it gets when it asks."""
@@ -50,6 +53,7 @@ class Extension:
 
     def wait(self, exchange: Exchange) -> None:
         """It asks for the next event."""
+        self.has_asked = True
         self._exchange = exchange
         if self._event is not None:
             self.give(self._event)

@@ -30,6 +30,25 @@ class Report:
         self.status = status
 
 
+def split_status(status: str) -> dict[str, str]:
+    """What REPORT says of a failure, as members of a platform event."""
+    name, _, error_type = status.partition("\tError Type: ")
+    return {"status": name or "success"} | ({"errorType": error_type} if error_type else {})
+
+
+def report_metrics(report: Report, memory_mib: int) -> dict[str, object]:
+    """The metrics of platform.report."""
+    metrics: dict[str, object] = {
+        "durationMs": report.duration_us / 1000,
+        "billedDurationMs": billed_ms(report.duration_us, report.init_us),
+        "memorySizeMB": memory_mib,
+        "maxMemoryUsedMB": report.max_memory_mib,
+    }
+    if report.init_us:
+        metrics["initDurationMs"] = report.init_us / 1000
+    return metrics
+
+
 class TextLines:
     """log_format Text."""
 
@@ -94,38 +113,23 @@ class JsonLines:
 
     def end(self, request_id: str, report: Report) -> bytes:
         """platform.runtimeDone (of level DEBUG after a success) and platform.report (INFO); WARN after a failure."""
-        status, _, error_type = report.status.partition("\tError Type: ")
-        record: dict[str, object] = {"requestId": request_id, "status": status or "success"}
-        if error_type:
-            record["errorType"] = error_type
-        done, told = (WARN, WARN) if status else (DEBUG, INFO)
+        record: dict[str, object] = {"requestId": request_id, **split_status(report.status)}
+        done, told = (WARN, WARN) if report.status else (DEBUG, INFO)
         lines = b""
         if self._level <= done:
             lines += _event("platform.runtimeDone", record | {"metrics": {"durationMs": report.duration_us / 1000}})
         if self._level <= told:
-            lines += _event("platform.report", record | {"metrics": self._metrics(report)})
+            lines += _event("platform.report", record | {"metrics": report_metrics(report, self._memory_mib)})
         return lines
 
     def whole(self, request_id: str, at: float, report: Report) -> bytes:
         """All of them."""
         return self.start(request_id, at) + self.end(request_id, report)
 
-    def _metrics(self, report: Report) -> dict[str, object]:
-        metrics: dict[str, object] = {
-            "durationMs": report.duration_us / 1000,
-            "billedDurationMs": billed_ms(report.duration_us, report.init_us),
-            "memorySizeMB": self._memory_mib,
-            "maxMemoryUsedMB": report.max_memory_mib,
-        }
-        if report.init_us:
-            metrics["initDurationMs"] = report.init_us / 1000
-        return metrics
-
     def init_failed(self, init_us: int, status: str) -> bytes:
         """platform.initReport."""
-        name, _, error_type = status.partition("\tError Type: ")
-        record: dict[str, object] = {"phase": "init", "status": name, "metrics": {"durationMs": init_us / 1000}}
-        return _event("platform.initReport", record | ({"errorType": error_type} if error_type else {}))
+        record: dict[str, object] = {"phase": "init", **split_status(status), "metrics": {"durationMs": init_us / 1000}}
+        return _event("platform.initReport", record)
 
     def failure(self, request_id: str, failure: Failure) -> bytes:
         """An ERROR line of the function's log, with the fields of the error object."""

@@ -2,14 +2,28 @@
 
 import select
 from collections.abc import Callable
+from typing import Protocol
 
 READ, WRITE = select.POLLIN, select.POLLOUT
+
+
+class Timer(Protocol):
+    """Whoever must be called at a time."""
+
+    @property
+    def wake_at(self) -> int | None:
+        """When, nanoseconds of CLOCK_MONOTONIC."""
+
+    def look(self, now: int) -> None:
+        """It is that time, or another."""
 
 
 class Loop:
     """One poll."""
 
     def __init__(self) -> None:
+        self.timers: list[Timer] = []
+        """Beside those of the processes; most instances have none."""
         self._poll = select.poll()
         self._callbacks: dict[int, Callable[[], None]] = {}
 

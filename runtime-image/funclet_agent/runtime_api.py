@@ -67,9 +67,6 @@ def error_body(kind: str, message: str) -> bytes:
 
 
 INVALID_REQUEST_ID = error_body("InvalidRequestID", "Invalid request ID")
-NOT_SUPPORTED = error_body("Telemetry.NotSupported", "Telemetry API is not supported")
-LOGS_NOT_SUPPORTED = error_body("Logs.NotSupported", "Logs API is not supported")
-"""Answered with 202, so that an extension that would like to have it goes on without."""
 
 
 def too_large(limit: int) -> bytes:

@@ -8,6 +8,7 @@ from funclet_agent.extensions import RefusedError
 from funclet_agent.http_server import Exchange
 from funclet_agent.marshalling import MAX_ANSWER_BYTES
 from funclet_agent.streaming import is_stream
+from funclet_agent.telemetry_subscription import LOGS_API, TELEMETRY_API, Api
 from funclet_agent.tokens import TokenCheck
 
 
@@ -71,6 +72,9 @@ class Sandboxed(Protocol):
     def extension_next(self, exchange: Exchange) -> None:
         """An extension is ready for an event."""
 
+    def extension_subscribe(self, exchange: Exchange, api: Api) -> None:
+        """An extension wants to hear of what happens."""
+
     def extension_error(self, exchange: Exchange) -> None:
         """An extension gives up."""
 
@@ -104,7 +108,7 @@ class ApiDoor:
             else:
                 self._extension(exchange, route)
         except RefusedError as error:
-            exchange.respond(403, error.body)
+            exchange.respond(error.status, error.body)
 
     def _runtime(self, exchange: Exchange, route: runtime_api.Route) -> None:
         if route.kind == runtime_api.NEXT:
@@ -121,10 +125,10 @@ class ApiDoor:
             self._environment.extension_register(exchange)
         elif route.kind == runtime_api.EVENT_NEXT:
             self._environment.extension_next(exchange)
-        elif route.kind == runtime_api.TELEMETRY:
-            exchange.respond(202, runtime_api.NOT_SUPPORTED)
-        elif route.kind == runtime_api.LOGS:
-            exchange.respond(202, runtime_api.LOGS_NOT_SUPPORTED)
+        elif route.kind in (runtime_api.TELEMETRY, runtime_api.LOGS):
+            self._environment.extension_subscribe(
+                exchange, TELEMETRY_API if route.kind == runtime_api.TELEMETRY else LOGS_API
+            )
         else:
             self._environment.extension_error(exchange)
 

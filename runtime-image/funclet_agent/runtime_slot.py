@@ -98,10 +98,11 @@ class RuntimeSlot:
         if eager:
             self.wake_at = self._began_ns + INIT_LIMIT_NS
             self.state.begin_init(self.wake_at)
+        self._environment = self._make_environment()
+        self._recorder.events = self._environment.events
         if self._invocation is not None:
             self._recorder.begin(self._invocation)
-        self._environment = self._make_environment()
-        self._environment.start()
+        self._environment.start(eager=eager)
 
     def _make_environment(self) -> ExecutionEnvironment:
         return ExecutionEnvironment(self, self._plan, self._loop, listen(HOST, 0))
@@ -134,7 +135,7 @@ class RuntimeSlot:
     def on_ready(self) -> None:
         """All have asked for their next event."""
         if self._phase == INIT:
-            self._end_init(SUCCEEDED)
+            self._end_init(SUCCEEDED, "")
             if self._invocation is not None:
                 self._deliver(self._invocation)
                 return
@@ -143,8 +144,9 @@ class RuntimeSlot:
         self.wake_at = None
         self._advance()
 
-    def _end_init(self, init: int) -> None:
+    def _end_init(self, init: int, status: str) -> None:
         self.state.end_init(init, (time.monotonic_ns() - self._began_ns) // 1000)
+        self._environment.events.init_ended(self.state.init_us, status)
 
     def on_outcome(self, outcome: Outcome) -> None:
         """The invocation is over for its caller. Until all have asked for the next event its timeout still holds."""
@@ -169,7 +171,7 @@ class RuntimeSlot:
 
     def _close_books(self, outcome: Outcome) -> None:
         if self._phase == INIT:
-            self._end_init(FAILED)
+            self._end_init(FAILED, outcome.status)
         if self._invocation is not None:
             self._finish(outcome)
         elif self._phase == INIT:

@@ -57,14 +57,19 @@ class Sandbox:
     """Starts and ends them. Each is a session of its own, so that nothing that it starts outlives it."""
 
     def __init__(
-        self, loop: Loop, limits: Limits, on_output: Callable[[bytes], None], pid_file: str | None = None
+        self,
+        loop: Loop,
+        limits: Limits,
+        on_output: Callable[[bytes], None],
+        on_extension_output: Callable[[bytes], None],
+        pid_file: str | None = None,
     ) -> None:
         self._limits = limits
         self._pid_file = pid_file
         """Where a bootstrap whose runtime is no child of its own writes whose memory counts."""
         self.runtime_pid = 0
         self.extension_pids: dict[int, str] = {}
-        self._runtime_output, self._extension_output = Output(loop, on_output), Output(loop, on_output)
+        self._runtime_output, self._extension_output = Output(loop, on_output), Output(loop, on_extension_output)
 
     @property
     def pids(self) -> list[int]:

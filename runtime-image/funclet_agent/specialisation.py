@@ -19,11 +19,12 @@ FIELDS: dict[str, type] = {
     "region": str,
     "log_format": str,
 }
-LEVELS = {
+CHOICES = {
     "application_log_level": ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"),
     "system_log_level": ("DEBUG", "INFO", "WARN"),
+    "initialization_type": ("on-demand", "provisioned-concurrency"),
 }
-"""May be absent; with log_format JSON alone they have an effect."""
+"""May be absent; the levels have an effect with log_format JSON alone."""
 MAX_SLOTS = 1000
 IMAGE_RUNTIME = "image"
 """Code and runtime are in a container image."""
@@ -53,6 +54,7 @@ class Specialisation:
         """The sizes of the layers' archives, which precede the code's."""
         self.application_log_level: str = head.get("application_log_level") or "INFO"
         self.system_log_level: str = head.get("system_log_level") or "INFO"
+        self.initialization_type: str = head.get("initialization_type") or "on-demand"
 
     @property
     def name(self) -> str:
@@ -94,11 +96,11 @@ def check_head(head: object) -> Specialisation:
         raise SpecialisationError("layer_bytes must be a list of sizes")
     if not 1 <= head["concurrency"] <= MAX_SLOTS or head["timeout_seconds"] < 1:
         raise SpecialisationError(f"concurrency must be 1 to {MAX_SLOTS}, timeout_seconds at least 1")
-    _check_levels(head)
+    _check_choices(head)
     return Specialisation(head)
 
 
-def _check_levels(head: dict[str, Any]) -> None:
-    for name, levels in LEVELS.items():
-        if head.get(name) not in (None, *levels):
-            raise SpecialisationError(f"{name} must be one of {', '.join(levels)}, not {head[name]!r}")
+def _check_choices(head: dict[str, Any]) -> None:
+    for name, choices in CHOICES.items():
+        if head.get(name) not in (None, *choices):
+            raise SpecialisationError(f"{name} must be one of {', '.join(choices)}, not {head[name]!r}")

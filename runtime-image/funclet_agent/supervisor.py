@@ -83,6 +83,7 @@ class Supervisor:
 
     def _wake_at(self) -> int | None:
         times = [process.wake_at for process in self._instance.processes]
+        times += [timer.wake_at for timer in self._loop.timers]
         times += [self._control.wake_at, self._kill_at]
         return min((at for at in times if at is not None), default=None)
 
@@ -94,6 +95,8 @@ class Supervisor:
                 process.look(now)
                 if process.pid == 0 or process.pid != pid:
                     self._instance.end_strangers()
+        for timer in list(self._loop.timers):
+            timer.look(now)
         if self._kill_at is not None and self._kill_at <= now:
             for process in self._instance.processes:
                 process.kill()

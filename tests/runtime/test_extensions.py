@@ -2,39 +2,12 @@
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
 from tests.runtime.agent_client import REQUEST_ID, Agent
 from tests.runtime.bootstraps import ECHO, runtime
-
-EXTENSION = f"""#!{sys.executable} -Iu
-import http.client, json, os, sys, time
-api = http.client.HTTPConnection(os.environ['AWS_LAMBDA_RUNTIME_API'])
-BASE = '/2020-01-01/extension'
-NAME = os.path.basename(sys.argv[0])
-identifier = None
-
-def call(method, path, body=None, headers={{}}):
-    known = {{'Lambda-Extension-Identifier': identifier}} if identifier else {{}}
-    api.request(method, BASE + path, body, {{**known, **headers}})
-    answer = api.getresponse()
-    return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), json.loads(answer.read())
-
-def register(*events):
-    global identifier
-    headers = {{'Lambda-Extension-Name': NAME, 'Lambda-Extension-Accept-Feature': 'accountId'}}
-    status, headers, facts = call('POST', '/register', json.dumps({{'events': events}}), headers)
-    identifier = headers.get('lambda-extension-identifier')
-    return status, facts
-
-def next_event():
-    return call('GET', '/event/next')[2]
-
-def say(*words):
-    os.write(1, (' '.join((NAME, *words)) + chr(10)).encode())
-"""
+from tests.runtime.extension_programs import install
 
 FOLLOWER = """
 say('registered', json.dumps(register('INVOKE', 'SHUTDOWN')))
@@ -45,15 +18,6 @@ while True:
         say('variables', json.dumps(sorted(os.environ)))
         sys.exit()
 """
-
-
-def install(agent: Agent, **bodies: str) -> None:
-    folder = agent.opt_root / "extensions"
-    folder.mkdir(parents=True)
-    for name, body in bodies.items():
-        program = folder / name
-        program.write_text(EXTENSION + body)
-        program.chmod(0o755)
 
 
 def start(agent: Agent, body: str = ECHO, **changes: Any) -> None:

@@ -113,9 +113,6 @@ seen.append(call('POST', '/invocation/other/response', '1')[::2])
 seen.append(call('GET', '/invocation/next')[::2])
 seen.append(call('POST', '/init/error', '{}')[::2])
 seen.append(call('GET', '/nothing')[::2])
-api.request('PUT', '/2022-07-01/telemetry', '{}')
-answer = api.getresponse()
-seen.append((answer.status, answer.read()))
 respond(request_id, [[status, json.loads(body)] for status, body in seen])
 request_id, headers, event = next_invocation()
 first = respond(request_id, 'x' * 6291556)[::2]
@@ -134,7 +131,6 @@ def test_who_breaks_the_rules_is_told(agent: Agent) -> None:
         (403, refused),
         (403, refused),
         (404, {}),
-        (202, {"errorType": "Telemetry.NotSupported"}),
     ]
     for (status, body), (wanted, words) in zip(agent.invoke().json, expected, strict=True):
         assert status == wanted

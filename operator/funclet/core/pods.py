@@ -38,6 +38,8 @@ TASK_SIZE_MIB = 512
 """Room for the unpacked code; Lambda allows 250 MB."""
 MEMORY_LIMIT_FILES = "/sys/fs/cgroup/memory.max:/sys/fs/cgroup/memory/memory.limit_in_bytes"
 """Where a container finds the limit that is in force: cgroup v2, v1."""
+OWN_NAMES = ("sandbox.localdomain", "sandbox")
+"""What Lambda calls an execution environment from inside of it: extensions listen there for telemetry."""
 GRACE_SECONDS = 5
 """What the agent may need beyond the function's timeout to end."""
 
@@ -91,6 +93,7 @@ def build_pod(request: InstanceRequest, image: str, defaults: PodDefaults) -> di
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "hostAliases": [{"ip": "127.0.0.1", "hostnames": list(OWN_NAMES)}],
             "terminationGracePeriodSeconds": request.timeout_seconds + GRACE_SECONDS,
             "securityContext": {
                 "runAsNonRoot": True,
