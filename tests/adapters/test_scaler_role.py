@@ -123,6 +123,15 @@ async def test_provisioned_instances_are_there_without_demand(world: World) -> N
     assert len(await world.until_ready("r1", count=2)) == 2
 
 
+async def test_an_instance_is_told_whether_it_is_provisioned(world: World) -> None:
+    how = "AWS_LAMBDA_INITIALIZATION_TYPE"
+    tell = package(f"import os\ndef handler(event, context):\n    return os.environ['{how}']\n")
+    world.apply("hello", "r1", tell, provisionedConcurrentExecutions=2)
+    await world.report("hello", queued=3)
+    told = [await world.invoke(address, None) for address in await world.until_ready("r1", count=3)]
+    assert sorted(told) == ["on-demand", "provisioned-concurrency", "provisioned-concurrency"]
+
+
 async def test_a_gateway_that_came_later_has_nothing_to_let_go(world: World) -> None:
     world.apply("hello", "r1")
     await world.report("hello", queued=1)

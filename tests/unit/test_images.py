@@ -9,7 +9,7 @@ from tests.unit.instance_requests import instance_request
 
 from funclet.api.function import Environment, Function, FunctionSpec
 from funclet.api.pod import PodSettings
-from funclet.core.images import FunctionImage, ImageFunction, container_command, container_variables
+from funclet.core.images import FunctionImage, ImageFunction, container_command, container_variables, lambda_variables
 from funclet.core.pods import PodDefaults, build_pod, granted_memory_mib, is_over, memory_mib_of
 from funclet.core.pool import may_use_pool
 from funclet.core.resolve import FunctionFacts, ImageReference, decide_function
@@ -65,6 +65,9 @@ def test_an_image_makes_a_revision_without_a_package() -> None:
     assert revision.image == FunctionImage("shop/prices:1", None, ("app.handler",), "/srv")
     assert (revision.runtime, revision.handler, revision.packages) == ("image", "app.handler", ())
     assert image_function(revision) == ImageFunction(revision.image, "prices", 128, Environment(), "Text", None)
+    kept = image_function(revision, "provisioned-concurrency")
+    assert kept is not None
+    assert lambda_variables(kept, "i", "r")["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
 def test_whatever_the_container_is_made_of_makes_another_revision() -> None:

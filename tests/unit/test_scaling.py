@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from funclet.core.demand import Demand
 from funclet.core.keep_alive import FixedKeepAlive, KeepAlive
-from funclet.core.scaling import Idle, Policy, ScaleDecision, decide, plan_scale_in
+from funclet.core.scaling import Idle, Policy, ScaleDecision, decide, initialization_type, plan_scale_in
 
 DECISIONS = [
     # (what it is, policy, demand, current, desired, reason)
@@ -47,6 +47,21 @@ DECISIONS = [
 @pytest.mark.parametrize(("policy", "demand", "current", "desired", "reason"), [row[1:] for row in DECISIONS])
 def test_decisions(policy: Policy, demand: Demand, current: int, desired: int, reason: str) -> None:
     assert decide(policy, demand, current) == ScaleDecision(desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("policy", "others", "told"),
+    [
+        (Policy(), 0, "on-demand"),
+        (Policy(provisioned=2), 1, "provisioned-concurrency"),
+        (Policy(provisioned=2), 2, "on-demand"),
+        (Policy(provisioned=3, concurrency=2), 1, "provisioned-concurrency"),
+        (Policy(provisioned=3, concurrency=2), 2, "on-demand"),
+        (Policy(provisioned=3, reserved=1), 1, "on-demand"),
+    ],
+)
+def test_the_first_instances_are_those_that_are_provisioned(policy: Policy, others: int, told: str) -> None:
+    assert initialization_type(policy, others) == told
 
 
 counts = st.integers(0, 2000)

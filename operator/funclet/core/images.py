@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from funclet.api.function import Environment
+from funclet.core.messages import InitializationType
 
 IMAGE_RUNTIME = "image"
 """In the place of a runtime's name: what is started for such a function is an agent that awaits its runtime."""
@@ -42,6 +43,7 @@ class ImageFunction:
     environment: Environment
     log_format: str
     application_log_level: str | None
+    initialization_type: InitializationType = "on-demand"
 
 
 def lambda_variables(function: ImageFunction, instance: str, region: str) -> dict[str, str]:
@@ -50,7 +52,7 @@ def lambda_variables(function: ImageFunction, instance: str, region: str) -> dic
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mib),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": function.initialization_type,
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"[$LATEST]{instance}",
         "AWS_LAMBDA_LOG_FORMAT": function.log_format,

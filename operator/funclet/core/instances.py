@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from funclet.api.pod import PodSettings
 from funclet.core.images import ImageFunction
+from funclet.core.messages import InitializationType
 from funclet.errors import Conflict
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -109,6 +110,7 @@ class Instance:
     state: State = State.STARTING
     function: str | None = None
     revision: str | None = None
+    initialization_type: InitializationType = "on-demand"
     host: str | None = None
     agent_port: int | None = None
     asked_at: float | None = None
@@ -182,6 +184,10 @@ class Register:
     def of_function(self, function: str) -> list[Instance]:
         """All instances of a function, draining ones too, oldest first."""
         return list(self._by_function.get(function, {}).values())
+
+    def serving_soon(self, function: str, revision: str) -> list[Instance]:
+        """Those that serve this revision now or soon."""
+        return [one for one in self.of_function(function) if one.revision == revision and one.state in SERVING_SOON]
 
     def of_pool(self, pool: tuple[str, str]) -> list[Instance]:
         """Unclaimed instances of a (namespace, runtime), oldest first."""

@@ -179,6 +179,10 @@ FeedMessage = Annotated[Snapshot | Ready | Draining | Gone | Refused | Ping | Pe
 FEED: TypeAdapter[FeedMessage] = TypeAdapter(FeedMessage)
 
 
+InitializationType = Literal["on-demand", "provisioned-concurrency"]
+"""`AWS_LAMBDA_INITIALIZATION_TYPE`: whether an instance was started to be there, or for demand."""
+
+
 class Specialisation(Message):
     """The JSON head of the body of the agent's `POST /v1/specialise`; the layers and the code (zips) follow it."""
 
@@ -200,3 +204,4 @@ class Specialisation(Message):
     """The least level of the function's lines, with log_format JSON; None: INFO."""
     system_log_level: str | None = None
     """The least level of the platform's lines, with log_format JSON; None: INFO."""
+    initialization_type: InitializationType = "on-demand"

@@ -11,6 +11,7 @@ from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.function import ActiveRevision, Environment, Function, FunctionSpec
 from funclet.api.pod import PodSettings
 from funclet.core.images import IMAGE_RUNTIME, FunctionImage, ImageFunction
+from funclet.core.messages import InitializationType
 
 LATEST = "$LATEST"
 
@@ -118,7 +119,7 @@ def _image(active: ActiveRevision, spec: FunctionSpec) -> FunctionImage | None:
     )
 
 
-def image_function(revision: Revision) -> ImageFunction | None:
+def image_function(revision: Revision, initialization_type: InitializationType = "on-demand") -> ImageFunction | None:
     """What its image's container is told; None for one without an image."""
     if revision.image is None:
         return None
@@ -129,6 +130,7 @@ def image_function(revision: Revision) -> ImageFunction | None:
         environment=revision.environment,
         log_format=revision.log_format,
         application_log_level=revision.application_log_level,
+        initialization_type=initialization_type,
     )
 
 

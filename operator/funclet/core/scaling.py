@@ -22,6 +22,7 @@ from math import ceil
 
 from funclet.core.demand import Demand
 from funclet.core.keep_alive import IdleHistory
+from funclet.core.messages import InitializationType
 from funclet.core.revision import Revision
 
 BACKLOG_TARGET_SECONDS = 10.0
@@ -84,6 +85,13 @@ def policy_of(revision: Revision) -> Policy:
         provisioned=revision.provisioned_concurrency,
         idle_timeout_seconds=revision.idle_timeout_seconds,
     )
+
+
+def initialization_type(policy: Policy, others: int) -> InitializationType:
+    """What an instance is told that starts beside so many others of its revision: whether it is kept ready whatever the
+    demand.
+    """
+    return "provisioned-concurrency" if others < policy.floor else "on-demand"
 
 
 def decide(policy: Policy, demand: Demand, current: int, predicted: int = 0) -> ScaleDecision:

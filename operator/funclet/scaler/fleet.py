@@ -19,9 +19,10 @@ from funclet.core.instances import (
     Step,
     Stuck,
 )
-from funclet.core.messages import Draining, Gone, InstanceAddress, Ready, Snapshot
+from funclet.core.messages import Draining, Gone, InitializationType, InstanceAddress, Ready, Snapshot
 from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
 from funclet.core.revision import Revision, image_function
+from funclet.core.scaling import initialization_type, policy_of
 from funclet.scaler.feed import Feed
 from funclet.scaler.labels import Labels
 from funclet.scaler.phases import note_phase, phases_before
@@ -71,7 +72,7 @@ class Fleet:
         instance = Instance(
             _new_name(revision.runtime), revision.namespace, revision.runtime, revision.memory_mib, since=self._clock(),
             function=revision.key, revision=revision.revision, timeout_seconds=revision.timeout_seconds,
-            asked_at=asked_at,
+            initialization_type=self._initialization_type(revision), asked_at=asked_at,
         )  # fmt: skip
         labels = {
             RUNTIME_LABEL: revision.runtime,
@@ -79,9 +80,8 @@ class Fleet:
             FUNCTION_LABEL: revision.name,
             REVISION_LABEL: revision.revision,
         }
-        request = self._request(
-            instance, labels, revision.ephemeral_storage_mib, revision.pod, image_function(revision)
-        )
+        image = image_function(revision, instance.initialization_type)
+        request = self._request(instance, labels, revision.ephemeral_storage_mib, revision.pod, image)
         self._start(instance, request, on_failed, awaited=True)
 
     def take_up(self, instance: Instance) -> None:
@@ -95,9 +95,14 @@ class Fleet:
 
     def claim(self, instance: Instance, revision: Revision) -> None:
         """Give a generic instance to a function."""
+        instance.initialization_type = self._initialization_type(revision)
         self.register.claim(instance, revision.key, revision.revision)
         instance.timeout_seconds = revision.timeout_seconds
         self._log("instance claimed", instance)
+
+    def _initialization_type(self, revision: Revision) -> InitializationType:
+        others = len(self.register.serving_soon(revision.key, revision.revision))
+        return initialization_type(policy_of(revision), others)
 
     def recognise(self, instance: Instance, revision: Revision) -> None:
         """Its function's revision is known: how long it may run, and what is still to be written down."""

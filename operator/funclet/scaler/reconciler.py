@@ -193,12 +193,11 @@ class Reconciler:
 
     def _capacity(self, revision: Revision) -> list[Instance]:
         """What serves this revision now or soon."""
-        mine = self._fleet.register.of_function(revision.key)
-        for instance in mine:
+        for instance in self._fleet.register.of_function(revision.key):
             if self._sizes.is_overdue(instance) and instance.state in SERVING_SOON:
                 self._claims.avoid_pool(revision.key)
                 self._fleet.misfit(instance, "ResizeOverdue")
-        return [one for one in mine if one.state in SERVING_SOON and one.revision == revision.revision]
+        return self._fleet.register.serving_soon(revision.key, revision.revision)
 
     def _retire_others(self, key: str, revision: Revision | None) -> None:
         for instance in self._fleet.register.of_function(key):

@@ -116,7 +116,7 @@ class Specialiser:
             self._outcome.failed(instance, revision, error.message)
             return
         if instance.state is State.GENERIC:
-            head = self._head(revision, environment, [len(layer) for layer in packages[:-1]])
+            head = self._head(instance, revision, environment, [len(layer) for layer in packages[:-1]])
             await self._send(instance, revision, head, packages)
 
     async def _send(self, instance: Instance, revision: Revision, head: Specialisation, packages: list[bytes]) -> None:
@@ -135,7 +135,9 @@ class Specialiser:
             note_phase(instance, "specialise", began, self._clock())
             self._outcome.accepted(instance, revision, slots)
 
-    def _head(self, revision: Revision, environment: dict[str, str], layer_bytes: list[int]) -> Specialisation:
+    def _head(
+        self, instance: Instance, revision: Revision, environment: dict[str, str], layer_bytes: list[int]
+    ) -> Specialisation:
         return Specialisation(
             function=revision.key,
             revision=revision.revision,
@@ -152,4 +154,5 @@ class Specialiser:
             layer_bytes=layer_bytes,
             application_log_level=revision.application_log_level,
             system_log_level=revision.system_log_level,
+            initialization_type=instance.initialization_type,
         )
