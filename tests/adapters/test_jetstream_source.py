@@ -26,6 +26,7 @@ from funclet.adapters.sources.jetstream import JetStreamQueue
 from funclet.core import batching
 from funclet.core.backoff import Backoff
 from funclet.core.batching import Policy
+from funclet.core.event_filter import EventFilter
 from funclet.core.sqs_event import Queue
 from funclet.errors import Unavailable
 from funclet.events.runner import Runner, RunnerSpec
@@ -65,8 +66,11 @@ class Bench:
             await self.jetstream.publish(f"{self.stream}.new", body.encode(), headers=headers)
 
     @contextlib.asynccontextmanager
-    async def running(self, policy: Policy = POLICY, stop_seconds: float = 1.0) -> AsyncIterator[Runner]:
-        runner = Runner(self.spec(policy), self.nats, self.gateway, lambda: self.slots, self.backlogs.append)
+    async def running(
+        self, policy: Policy = POLICY, stop_seconds: float = 1.0, patterns: tuple[str, ...] = ()
+    ) -> AsyncIterator[Runner]:
+        spec = replace(self.spec(policy), filter=EventFilter(patterns))
+        runner = Runner(spec, self.nats, self.gateway, lambda: self.slots, self.backlogs.append)
         runner.start()
         try:
             yield runner
@@ -127,6 +131,28 @@ async def test_nothing_is_taken_while_there_is_no_slot(bench: Bench) -> None:
         bench.slots = 1
         runner.notice()
         await until(lambda: sorted(bench.lambdas.bodies) == ["one", "two"])
+
+
+KINDS = ('{"body": {"kind": ["new"]}}',)
+
+
+async def test_only_what_passes_the_filter_reaches_the_function(bench: Bench) -> None:
+    bodies = [json.dumps({"kind": "new" if number % 5 == 0 else "old", "n": number}) for number in range(50)]
+    await bench.publish(*bodies, "a text")
+    async with bench.running(patterns=KINDS):
+        await until(bench.drained)
+    assert sorted(bench.lambdas.bodies) == sorted(body for body in bodies if "new" in body)
+
+
+async def test_what_is_filtered_out_wants_no_instance(bench: Bench) -> None:
+    bench.slots = 0
+    await bench.publish(*(json.dumps({"kind": "old", "n": number}) for number in range(100)))
+    async with bench.running(patterns=KINDS):
+        await until(bench.drained)
+        assert set(bench.backlogs) == {0}
+        await bench.publish(*(json.dumps({"kind": "new", "n": number}) for number in range(3)))
+        await until(lambda: len(bench.lambdas.bodies) == 3)  # it is the gateway that wants one
+        await until(bench.drained)
 
 
 async def test_a_source_at_rest_is_woken_by_a_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,6 +373,7 @@ import asyncio, sys
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.jetstream import connect
 from funclet.core.batching import Policy
+from funclet.core.event_filter import EventFilter
 from funclet.core.sqs_event import Queue
 from funclet.events.runner import Runner, RunnerSpec
 

@@ -252,6 +252,12 @@ CASES: list[tuple[str, Object, Object, str]] = [
         "http.host in body",
     ),
     ("triggers", stream(subject="orders.*"), stream(subject="a..b"), "spec.jetstream.subject in body should match"),
+    (
+        "triggers",
+        stream(filterCriteria={"filters": [{"pattern": "{}"}]}),
+        stream(filterCriteria={"filters": []}),
+        "should have at least 1 items",
+    ),
     ("triggers", stream(), stream(stream="a.b"), "spec.jetstream.stream in body should match"),
     ("triggers", stream(batchSize=10000), stream(batchSize=10001), "should be less than or equal to 10000"),
     (

@@ -196,6 +196,16 @@ def test_the_stream_of_a_trigger(subject: Trigger, stream: StreamFacts | None, r
     assert reason_of(decide_trigger(subject, TriggerFacts(SERVING, stream=stream), "t")) == (status, reason)
 
 
+def test_a_filter_that_cannot_be_understood_is_said() -> None:
+    source = {"stream": "S", "filterCriteria": {"filters": [{"pattern": '{"body": "new"}'}]}}
+    spec = {"function": {"name": "f"}, "jetstream": source}
+    [condition] = decide_trigger(
+        Trigger.model_validate({"metadata": {"name": "t"}, "spec": spec}), TriggerFacts(SERVING, stream=ORDERS), "t"
+    ).conditions
+    assert condition.reason == "InvalidSpec"
+    assert condition.message.startswith('spec.jetstream.filterCriteria.filters[0].pattern.body is "new": it must be a')
+
+
 def test_a_schedule_that_cannot_be_understood_is_said() -> None:
     for expression, reason in (("cron(0 12 * * ? *)", "Resolved"), ("cron(0 24 * * ? *)", "InvalidSpec")):
         spec = {"function": {"name": "f"}, "schedule": {"scheduleExpression": expression}}

@@ -51,6 +51,25 @@ class HttpSource(ApiModel):
     )
 
 
+class Filter(ApiModel):
+    """One pattern of filterCriteria."""
+
+    pattern: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="""JSON of the record's shape, with lists of what a value may be: '{"body": {"kind": ["new"]}}'.""",
+    )
+
+
+class FilterCriteria(ApiModel):
+    """Which records reach the function: those that match one of the patterns; the others are done with.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
+    """
+
+    filters: list[Filter] = Field(min_length=1, max_length=5, description="The patterns.")
+
+
 class JetStreamSource(ApiModel):
     """A NATS JetStream stream, consumed as Lambda consumes an SQS queue; records have the shape of SQS records.
 
@@ -80,6 +99,9 @@ class JetStreamSource(ApiModel):
         max_length=1,
         description="ReportBatchItemFailures: the answer's batchItemFailures name the messages to deliver again.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    filter_criteria: FilterCriteria | None = Field(
+        default=None, description="Which messages reach the function. Absent: all. The others are acknowledged."
     )
     maximum_concurrency: int | None = Field(
         default=None, ge=1, le=1000, description="The most batches in flight. Absent: as many as the function may have."

@@ -9,8 +9,9 @@ from typing import Any
 
 from funclet.api.code import KeyReference
 from funclet.api.function import ActiveLayer, ActiveRevision, Function, FunctionSpec, FunctionStatus
-from funclet.api.trigger import JetStreamSource, Trigger, TriggerStatus
+from funclet.api.trigger import JetStreamSource, Trigger, TriggerSpec, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
+from funclet.core.event_filter import filter_problem
 from funclet.core.revision import revision_digest
 from funclet.core.routes import find_winner, http_problem
 from funclet.core.schedule import schedule_problem
@@ -191,8 +192,7 @@ def settle_trigger(previous: TriggerStatus, generation: int, finding: Finding, n
 
 def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
     """Whether events reach the function, and if not, the first thing to change."""
-    spec = trigger.spec
-    if message := http_problem(spec.http) or _dead_letter_problem(spec.jetstream) or schedule_problem(spec.schedule):
+    if message := _spec_problem(trigger.spec):
         return Finding(False, "InvalidSpec", message)
     if not trigger.spec.enabled:
         return Finding(False, "Disabled", "spec.enabled is false: set it to true to let events through.")
@@ -201,6 +201,12 @@ def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
     if trigger.spec.jetstream and facts.stream and (problem := _judge_stream(trigger.spec.jetstream, facts.stream)):
         return problem
     return _judge_target(trigger.spec.function.name, facts.function)
+
+
+def _spec_problem(spec: TriggerSpec) -> str:
+    queue = spec.jetstream
+    about_queue = _dead_letter_problem(queue) or filter_problem(queue)
+    return http_problem(spec.http) or about_queue or schedule_problem(spec.schedule)
 
 
 def _dead_letter_problem(source: JetStreamSource | None) -> str:

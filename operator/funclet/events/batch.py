@@ -82,14 +82,15 @@ class Settler:
                     assert_never(fate)
         for delay, members in again.items():
             await self._queue.retry([message.receipt for message in members], delay)
-        await self._acknowledge(done, "succeeded")
+        await self.acknowledge(done, "succeeded")
 
     def _note_retry(self, message: Message, counts: bool) -> None:
         if not counts:
             self._receipts.uncount(message)
         self._count("failed" if counts else "postponed")
 
-    async def _acknowledge(self, messages: Sequence[Message], outcome: str) -> None:
+    async def acknowledge(self, messages: Sequence[Message], outcome: str) -> None:
+        """These are done with."""
         await self._queue.acknowledge([message.receipt for message in messages])
         for message in messages:
             self._receipts.forget(message)
@@ -99,7 +100,7 @@ class Settler:
         subject = self._policy.dead_letter_subject
         if subject is None:
             log.warning("message given up", extra={**self._place(message), "reason": error})
-            await self._acknowledge([message], "given_up")
+            await self.acknowledge([message], "given_up")
             return
         try:
             await self._queue.dead_letter(message, subject, error)
@@ -108,7 +109,7 @@ class Settler:
             log.warning("dead letter not stored", extra={**self._place(message), "detail": failure.message})
             await self._queue.retry([message.receipt], self._policy.redelivery.delay(message.receives))
             return
-        await self._acknowledge([message], "dead_lettered")
+        await self.acknowledge([message], "dead_lettered")
 
     def _count(self, outcome: str, messages: int = 1) -> None:
         if messages:

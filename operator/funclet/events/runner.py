@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,13 +15,18 @@ from funclet.adapters.gateway_client import GatewayClient, Invocation
 from funclet.adapters.sources.jetstream import STREAM_NOT_FOUND, JetStreamQueue
 from funclet.core.backoff import RECONNECTION
 from funclet.core.batching import Load, Policy, backlog_batches, batches_to_take, poll_seconds
-from funclet.core.sqs_event import Queue
+from funclet.core.event_filter import EventFilter
+from funclet.core.sqs_event import Message, Queue, to_record
 from funclet.errors import Unavailable
 from funclet.events.batch import Receipts, Settler, count_batch, run_batch
 from funclet.events.cancellation import cancel
 from funclet.events.tracing import EventTracer, batch_error, batch_headers
 
 log = logging.getLogger(__name__)
+
+ALL = EventFilter()
+SHARE_GAIN = 0.2
+"""Of the latest batch, in the share of messages that pass a filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class RunnerSpec:
     subject: str
     policy: Policy
     source: Queue
+    filter: EventFilter = ALL
 
     @property
     def consumer(self) -> str:
@@ -64,6 +71,8 @@ class Runner:
         self._changed = asyncio.Event()
         self._woken_at = time.monotonic()
         self._invoking_messages = 0
+        self._wanted_share = 0.0 if spec.filter else 1.0
+        """Of the messages taken lately, those that pass the filter."""
         self._gathering: set[asyncio.Task[None]] = set()
         self._invoking: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -142,8 +151,10 @@ class Runner:
         if self._halted:
             return
         load = Load(depth, self._invoking_messages, len(self._gathering), len(self._invoking))
-        self._report(backlog_batches(self.spec.policy, load))
-        for _ in range(batches_to_take(self.spec.policy, load, self._slots())):
+        self._report(math.ceil(backlog_batches(self.spec.policy, load) * self._wanted_share))
+        # Filtering needs no instance; what passes without one waits at the gateway, which wants one then.
+        slots = max(1, self._slots()) if self.spec.filter else self._slots()
+        for _ in range(batches_to_take(self.spec.policy, load, slots)):
             task = asyncio.create_task(self._take(queue), name=f"batch {self.spec.trigger}")
             self._gathering.add(task)
             task.add_done_callback(self._gathering.discard)
@@ -187,8 +198,10 @@ class Runner:
             return  # and no word to the loop: messages that wait for their redelivery are looked for at its own pace
         self._begin_invoking(len(taken))
         try:
-            messages = [self._receipts.recall(message) for message in taken]
             settler = Settler(queue, spec.policy, spec.trigger, self._receipts)
+            messages = await self._filter(taken, settler)
+            if not messages:
+                return
             operation = self._tracer.batch(spec.subject, messages)
             invoke = partial(self._invoke, batch_headers(operation))
             answer = await run_batch(messages, queue, spec.policy, spec.source, invoke, settler)
@@ -197,6 +210,19 @@ class Runner:
         finally:
             self._invoking_messages -= len(taken)
             asyncio.get_running_loop().call_soon(self._changed.set)  # once this task is off the books
+
+    async def _filter(self, taken: Sequence[Message], settler: Settler) -> list[Message]:
+        """Those that are for the function; the others are done with."""
+        spec = self.spec
+        wanted: list[Message] = []
+        others: list[Message] = []
+        for message in taken:
+            passes = not spec.filter or spec.filter.allows(to_record(message, spec.source))
+            (wanted if passes else others).append(self._receipts.recall(message))
+        if spec.filter:
+            self._wanted_share += (len(wanted) / len(taken) - self._wanted_share) * SHARE_GAIN
+            await settler.acknowledge(others, "filtered")
+        return wanted
 
     def _begin_invoking(self, messages: int) -> None:
         task = asyncio.current_task()
