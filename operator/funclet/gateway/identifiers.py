@@ -1,42 +1,55 @@
 """Request ids and trace ids.
 
-By hand and many at a time: uuid.uuid4 takes seven times as long, a third of it for the system call.
+By hand and many at a time: uuid.uuid4 takes ten times as long, a third of it for the system call.
 """
 
 import os
-import struct
 import time
 
-BATCH = 64
+BATCH = 256
+FORM = b"xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx "
+"""RFC 9562, 5.4: x are random digits, 4 is the version, and the two upper bits of y, the variant, are 10."""
+RANDOM_PLACES = [place for place, sign in enumerate(FORM.decode()) if sign == "x"]
+VARIANT_PLACE = FORM.index(b"y")
+VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 UUID_BYTES = 16
 TRACE_BYTES = 12
 UNDECIDED = ";Sampled=0"
 """Of a trace that begins here."""
-VERSION_4 = bytes(byte & 0x0F | 0x40 for byte in range(256))
-"""RFC 9562, 5.4: the upper half of the seventh byte is the version …"""
-VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
-"""… and the two upper bits of the ninth are 10."""
 
-_cut_uuids = struct.Struct("8s4s4s4s12s").iter_unpack
 _uuids: list[str] = []
 _traces: list[str] = []
+_second = 0.0
+_root = ""
+"""How the roots of this second's traces begin."""
 
 
 def new_request_id() -> str:
     """A random UUID."""
     if not _uuids:
-        data = bytearray(os.urandom(UUID_BYTES * BATCH))
-        data[6::UUID_BYTES] = data[6::UUID_BYTES].translate(VERSION_4)
-        data[8::UUID_BYTES] = data[8::UUID_BYTES].translate(VARIANT)
-        _uuids.extend(map(bytes.decode, map(b"-".join, _cut_uuids(data.hex().encode()))))
+        _uuids.extend(_draw_uuids())
     return _uuids.pop()
 
 
-def new_trace_id() -> str:
+def _draw_uuids() -> list[str]:
+    """A batch: each digit of all of them at once."""
+    digits = os.urandom(UUID_BYTES * BATCH).hex().encode()
+    text = bytearray(FORM * BATCH)
+    for number, place in enumerate(RANDOM_PLACES):
+        text[place :: len(FORM)] = digits[number :: 2 * UUID_BYTES]
+    text[VARIANT_PLACE :: len(FORM)] = digits[2 * UUID_BYTES - 1 :: 2 * UUID_BYTES].translate(VARIANT)
+    return text.decode().split()
+
+
+def new_trace_id(lineage: str = "") -> str:
     """The X-Ray header of a request that is not sampled."""
+    global _second, _root
     if not _traces:
         _traces.extend(os.urandom(TRACE_BYTES * BATCH).hex("-", TRACE_BYTES).split("-"))
-    return f"Root=1-{int(time.time()):08x}-{_traces.pop()}{UNDECIDED}"
+    second = time.time() // 1
+    if second != _second:
+        _second, _root = second, f"Root=1-{int(second):08x}-"
+    return f"{_root}{_traces.pop()}{UNDECIDED}{lineage}"
 
 
 def _forget() -> None:
