@@ -8,7 +8,7 @@ def billed_ms(duration_us: int, init_us: int = 0) -> int:
 
     1,000 µs are 1 ms, 1,001 µs are 2 ms, 0 µs are 1 ms.
     """
-    return max(1, -(-(duration_us + init_us) // 1000))
+    return -(-(duration_us + init_us) // 1000) or 1
 
 
 def gb_seconds(memory_mib: int, milliseconds: int) -> float:

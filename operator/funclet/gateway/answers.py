@@ -20,11 +20,12 @@ DEFAULT_TYPE = "application/octet-stream"
 _MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,199}")
 CHUNK_LINE_BYTES = 10
 """Eight hexadecimal digits and the line's end."""
-USUAL_HEAD = re.compile(
+USUAL = re.compile(
     rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: (\d{1,7})\r\n"
-    rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n"
+    rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n(.*)",
+    re.DOTALL,
 )
-"""That of a warm success as the agent writes it. One match takes a third of the time of reading line by line."""
+"""A warm success as the agent writes it. One match takes a third of the time of reading line by line."""
 
 Headers = dict[bytes, bytes]
 
@@ -35,11 +36,11 @@ class AnswerError(Exception):
 
 def find_usual_answer(data: bytes) -> InstanceAnswer | None:
     """A whole answer of the usual kind, and nothing else; None: AnswerReader must look at it."""
-    usual = USUAL_HEAD.match(data)
+    usual = USUAL.match(data)
     if usual is None:
         return None
-    size, duration_us = usual.groups()
-    return InstanceAnswer(data[usual.end() :], int(duration_us)) if len(data) - usual.end() == int(size) else None
+    size, duration_us, body = usual.groups()
+    return InstanceAnswer(body, int(duration_us)) if len(body) == int(size) else None
 
 
 class AnswerReader:

@@ -80,16 +80,18 @@ class Reply(Protocol):
 
 
 class Call:
-    """One invocation. `head` is what follows the name of the request id's header in the request to the instance."""
+    """One invocation."""
 
     __slots__ = (
-        "billed_ms", "body", "deadline", "duration_us", "head", "queued_at", "reply", "request", "request_id",
-        "revision", "sent_at", "served", "slot", "stream_begun", "stream_start", "wants_stream",
+        "billed_ms", "body", "deadline", "duration_us", "more", "queued_at", "reply", "request", "request_id",
+        "revision", "sent_at", "served", "slot", "stream_begun", "stream_start", "trace", "wants_stream",
     )  # fmt: skip
 
     duration_us: int
     """The handler's time, once it is answered."""
     billed_ms: int
+    trace: str
+    """The trace header that the function gets."""
 
     def __init__(
         self, served: Served, revision: Revision, request: "Request", reply: Reply, request_id: str, body: bytes
@@ -100,7 +102,8 @@ class Call:
         self.reply = reply
         self.request_id = request_id
         self.body = body
-        self.head = b""
+        self.more = ""
+        """Further header lines for the instance."""
         self.slot: Slot | None = None
         self.queued_at = self.sent_at = self.deadline = 0.0
         self.wants_stream = self.stream_begun = False
@@ -108,14 +111,7 @@ class Call:
         self.stream_start = b""
         """What has come of a stream whose status and headers are not complete."""
 
-    def build_head(self, trace_id: str, more: str = "") -> None:
-        """What every slot is sent of this call, after the slot's own prefix; `more`: further header lines."""
-        self.head = (
-            f"{self.request_id}\r\nlambda-runtime-trace-id: {trace_id}\r\n{more}"
-            f"content-length: {len(self.body)}\r\n\r\n"
-        ).encode()
-
-    def want_stream(self) -> str:
-        """Let the instance answer bit by bit; returns the header line that says so."""
+    def want_stream(self) -> None:
+        """Let the instance answer bit by bit."""
         self.wants_stream = True
-        return "lambda-runtime-function-response-mode: streaming\r\n"
+        self.more += "lambda-runtime-function-response-mode: streaming\r\n"

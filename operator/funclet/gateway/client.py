@@ -20,6 +20,11 @@ from funclet.gateway.unread import Unread
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = frozenset((204, 304))
+KEPT = b"\r\n"
+CLOSING = b"connection: close\r\n\r\n"
+"""The end of a head on a connection that is kept, and on one that is not."""
+WHOLE = b"%b%bcontent-length: %d\r\n%b%b"
+"""A whole answer: its own head, the date, the length of the body, the end of the head, the body."""
 
 
 class Owner(Bounds, Protocol):
@@ -34,7 +39,7 @@ class Owner(Bounds, Protocol):
         """How plain invocations are read."""
 
     @property
-    def date_header(self) -> str:
+    def date_header(self) -> bytes:
         """RFC 9110, 6.6.1, with its line's end."""
 
     def enter(self, client: "ClientProtocol") -> HttpAnswer | None:
@@ -63,8 +68,8 @@ class ClientProtocol(asyncio.Protocol):
     """One connection of a caller."""
 
     __slots__ = (
-        "_current", "_deadline", "_limits", "_lingering", "_loop", "_owner", "_paused", "_plain", "_queue", "_reader",
-        "_transport", "_unread", "moves", "row", "source_ip",
+        "_current", "_deadline", "_is_between", "_limits", "_lingering", "_loop", "_owner", "_paused",
+        "_plain", "_queue", "_reader", "_transport", "_unread", "moves", "row", "source_ip",
     )  # fmt: skip
 
     row: Row
@@ -83,6 +88,8 @@ class ClientProtocol(asyncio.Protocol):
         self._unread: Unread | None = None
         """There is some while the caller does not read."""
         self._lingering = False
+        self._is_between = True
+        """Whether all that has come are whole requests, none of them waits, and more may come."""
         self._deadline = 0.0
         """Of a connection on which no request is being read or answered."""
         self.source_ip = ""
@@ -115,21 +122,19 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read; complete requests are answered in their order."""
-        if self._lingering:
-            return
-        if self._current is None and self._unread is None and self._reader.is_between:
-            plain = self._plain.read(self, data)
-            if plain is not None:
+        if self._current is None and self._is_between and self._unread is None:
+            request = self._plain.read(self, data)
+            if request is not None:
                 self._reader.received = 0
-                if isinstance(plain, Request):
-                    self._current = plain
-                    self._owner.handle(plain)
+                self._current = request
+                if request.call is not None:
+                    self._owner.submit(request.call)
                 else:
-                    self._current = plain.request
-                    self._owner.submit(plain)
+                    self._owner.handle(request)
                 return
-        self._reader.feed(data)
-        self._next()
+        if not self._lingering:
+            self._reader.feed(data)
+            self._next()
 
     def invite(self) -> None:
         """The caller waits for a word until it sends the body (RFC 9110, 10.1.1); it has one if no answer is due."""
@@ -143,6 +148,7 @@ class ClientProtocol(asyncio.Protocol):
         while self._queue and self._current is None and self._unread is None and self._transport is not None:
             self._current = self._queue.popleft()
             self._owner.handle(self._current)
+        self._is_between = self._reader.is_between and not self._lingering
         if self._transport is None:
             return
         fault = self._reader.fault
@@ -155,14 +161,15 @@ class ClientProtocol(asyncio.Protocol):
     def _refuse(self, answer: HttpAnswer) -> None:
         """The last answer of this connection, to a request that is not even complete."""
         assert self._transport is not None
-        length = f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
-        self._transport.write(f"{self._head(answer)}{self._owner.date_header}{length}".encode() + answer.body)
+        head, body = encode_head(answer), answer.body
+        self._transport.write(WHOLE % (head, self._owner.date_header, len(body), CLOSING, body))
         self._linger()
 
     def _linger(self) -> None:
         """End our side; the caller's is read and dropped for a while, since a reset would destroy the answer."""
         assert self._transport is not None
         self._lingering = True
+        self._is_between = False
         self._deadline = self._owner.now + self._limits.linger_seconds
         self._transport.write_eof()
         if self._paused:
@@ -171,35 +178,47 @@ class ClientProtocol(asyncio.Protocol):
 
     def respond(self, request: Request, answer: HttpAnswer) -> None:
         """Send the answer to the current request."""
-        if request is not self._current or self._transport is None:
-            return
-        head_only = request.method == b"HEAD"
-        self.respond_raw(request, self._head(answer), answer.body, bodiless=head_only or answer.status in BODILESS)
+        head = encode_head(answer)
+        if request.method == b"HEAD" or answer.status in BODILESS:
+            self._respond_bodiless(request, head, answer.body)
+        else:
+            self.respond_raw(request, head, answer.body)
 
-    def respond_raw(self, request: Request, head: str, body: bytes, *, bodiless: bool = False) -> None:
+    def respond_raw(self, request: Request, head: bytes, body: bytes) -> None:
         """Send a status line with headers (each with its CRLF) and a body."""
         if request is not self._current or self._transport is None:
             return
-        keep_alive = request.keep_alive and not self._owner.stopping
-        end = "\r\n" if keep_alive else "connection: close\r\n\r\n"
-        length = f"content-length: {len(body)}\r\n" if not bodiless or body else ""
-        text = f"{head}{self._owner.date_header}{length}{end}".encode()
-        self._transport.write(text if bodiless else text + body)
-        self._end_answer(request, keep_alive=keep_alive)
+        owner = self._owner
+        keep_alive = request.keep_alive and not owner.stopping
+        end = KEPT if keep_alive else CLOSING
+        self._transport.write(WHOLE % (head, owner.date_header, len(body), end, body))
+        self._end_answer(request, keep_alive)
 
-    def begin_stream(self, request: Request, head: str) -> bool:
+    def _respond_bodiless(self, request: Request, head: bytes, body: bytes) -> None:
+        """Send the head alone; if there would be a body, with its length."""
+        length = b"content-length: %d\r\n" % len(body) if body else b""
+        if self._begin(request, head, length):
+            self._end_answer(request, self._keeps(request))
+
+    def begin_stream(self, request: Request, head: bytes) -> bool:
         """Begin an answer whose length nobody knows yet. False: the caller is gone."""
-        if request is not self._current or self._transport is None:
-            return False
-        keep_alive = request.keep_alive and not self._owner.stopping
-        framing = "" if request.is_old else "transfer-encoding: chunked\r\n"
-        end = "\r\n" if keep_alive else "connection: close\r\n\r\n"
-        self._transport.write(f"{head}{self._owner.date_header}{framing}{end}".encode())
-        return True
+        return self._begin(request, head, b"" if request.is_old else b"transfer-encoding: chunked\r\n")
 
     def begin_answer(self, request: Request, answer: HttpAnswer) -> bool:
         """The same with this status and these headers."""
-        return self.begin_stream(request, self._head(answer))
+        return self.begin_stream(request, encode_head(answer))
+
+    def _begin(self, request: Request, head: bytes, framing: bytes) -> bool:
+        """Send a head. False: the caller is gone."""
+        if request is not self._current or self._transport is None:
+            return False
+        end = KEPT if self._keeps(request) else CLOSING
+        self._transport.write(b"%b%b%b%b" % (head, self._owner.date_header, framing, end))
+        return True
+
+    def _keeps(self, request: Request) -> bool:
+        """Whether the connection is kept when this request is answered."""
+        return request.keep_alive and not self._owner.stopping
 
     def write_piece(self, request: Request, data: bytes) -> bool:
         """Send a part of it. False: the caller is gone."""
@@ -218,7 +237,7 @@ class ClientProtocol(asyncio.Protocol):
         assert self._transport is not None
         if not request.is_old:
             self._transport.write(b"0\r\n\r\n")
-        self._end_answer(request, keep_alive=request.keep_alive and not self._owner.stopping)
+        self._end_answer(request, self._keeps(request))
 
     def cut_stream(self, request: Request) -> None:
         """Close the connection amid the answer, so that the caller sees that it is not whole."""
@@ -237,7 +256,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._unread is not None:
             self._unread.grow(len(data))
         if complete:
-            self._end_answer(request, keep_alive=keep_alive)
+            self._end_answer(request, keep_alive)
 
     def place_again(self, request: Request) -> None:
         """Its function may have moved; nothing of it has begun."""
@@ -252,9 +271,9 @@ class ClientProtocol(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether nothing of this connection is here: no request that has begun, and no byte of an answer."""
-        if self._current is not None or self._unread is not None or self._lingering or self._transport is None:
+        if self._current is not None or self._unread is not None or self._transport is None:
             return False
-        return self._reader.is_between and not self._transport.get_write_buffer_size()
+        return self._is_between and not self._transport.get_write_buffer_size()
 
     @property
     def descriptor(self) -> int:
@@ -263,7 +282,7 @@ class ClientProtocol(asyncio.Protocol):
         number: int = self._transport.get_extra_info("socket").fileno()
         return number
 
-    def _end_answer(self, request: Request, *, keep_alive: bool) -> None:
+    def _end_answer(self, request: Request, keep_alive: bool) -> None:
         """The current request is answered."""
         assert self._transport is not None
         self._current = request.call = request.lease = None
@@ -276,10 +295,6 @@ class ClientProtocol(asyncio.Protocol):
                 self._transport.close()
         elif self._queue or self._reader.fault is not None:
             self._loop.call_soon(self._next)
-
-    def _head(self, answer: HttpAnswer) -> str:
-        headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-        return f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n{headers}"
 
     # --- callers that do not read, and time ---
 
@@ -326,3 +341,9 @@ class ClientProtocol(asyncio.Protocol):
         """The gateway is stopping: close the connection unless an answer is due, which will close it."""
         if self._current is None and self._transport is not None:
             self._transport.close()
+
+
+def encode_head(answer: HttpAnswer) -> bytes:
+    """Status line and headers, each with its CRLF."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    return f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n{headers}".encode()

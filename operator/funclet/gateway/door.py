@@ -34,7 +34,7 @@ class Owner(Protocol):
 
     answer_budget: Budget
     request_budget: Budget
-    date_header: str
+    date_header: bytes
     limits: Limits
     loop: asyncio.AbstractEventLoop
     now: float
@@ -111,7 +111,7 @@ class Door:
         return self._owner.now
 
     @property
-    def date_header(self) -> str:
+    def date_header(self) -> bytes:
         """For the answers."""
         return self._owner.date_header
 

@@ -130,9 +130,8 @@ class HttpStage:
         context = RouteContext(match.route_key, match.parameters, account_id(namespace), api_id)
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, encode_event(event))
-        if self._tracer is not None:
-            trace = self._tracer.begin(call, trace, match.route.path)
-        call.build_head(trace, call.want_stream())
+        call.want_stream()
+        call.trace = trace if self._tracer is None else self._tracer.begin(call, trace, match.route.path)
         return call
 
 

@@ -5,6 +5,12 @@ from funclet.core.lambda_api import LambdaError
 from funclet.gateway.call import Call, InstanceAnswer
 
 JSON = ("content-type", "application/json")
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: %b\r\n"
+    b"X-Amz-Executed-Version: $LATEST\r\n%bX-Funclet-Duration-Ms: %.2f\r\nX-Funclet-Billed-Ms: %d\r\n"
+    b"X-Funclet-Memory-Mib: %d\r\nX-Funclet-Queue-Ms: %b\r\n"
+)
+"""Formatted as bytes in one go: three quarters of the time of text that is encoded."""
 
 
 def error_answer(error: LambdaError, request_id: str) -> HttpAnswer:
@@ -20,15 +26,12 @@ class LambdaReply:
 
     def answered(self, call: Call, answer: InstanceAnswer) -> int:
         """200, also when the function failed: the header says so."""
-        more = _more(answer) if answer.error or answer.log_result or answer.init_us is not None else ""
+        more = _more(answer) if answer.error or answer.log_result or answer.init_us is not None else b""
         queue_seconds = call.sent_at - call.queued_at
-        queue_ms = f"{queue_seconds * 1000:.2f}" if queue_seconds else "0.00"
-        head = (
-            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-amzn-RequestId: {call.request_id}\r\n"
-            f"X-Amz-Executed-Version: $LATEST\r\n{more}"
-            f"X-Funclet-Duration-Ms: {call.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {call.billed_ms}\r\n"
-            f"X-Funclet-Memory-Mib: {call.revision.memory_mib}\r\nX-Funclet-Queue-Ms: {queue_ms}\r\n"
-        )
+        head = HEAD % (
+            call.request_id.encode(), more, call.duration_us / 1000, call.billed_ms,
+            call.revision.memory_mib, b"%.2f" % (queue_seconds * 1000) if queue_seconds else b"0.00",
+        )  # fmt: skip
         call.request.client.respond_raw(call.request, head, answer.body)
         return 200
 
@@ -42,10 +45,10 @@ class LambdaReply:
         return error.status
 
 
-def _more(answer: InstanceAnswer) -> str:
+def _more(answer: InstanceAnswer) -> bytes:
     """Header lines that most answers do not have."""
     error = f"X-Amz-Function-Error: {answer.error}\r\n" if answer.error else ""
     log = f"X-Amz-Log-Result: {answer.log_result}\r\n" if answer.log_result else ""
-    if answer.init_us is None:
-        return error + log
-    return f"{error}{log}X-Funclet-Init-Ms: {answer.init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
+    init_us = answer.init_us
+    cold = "" if init_us is None else f"X-Funclet-Init-Ms: {init_us / 1000:.2f}\r\nX-Funclet-Cold-Start: true\r\n"
+    return f"{error}{log}{cold}".encode()

@@ -116,11 +116,10 @@ class LambdaStage:
         call = Call(served, served.revision, request, reply, request_id, request.body or b"{}")
         if headers.get(b"x-amz-log-type") == b"Tail":
             more += "x-amz-log-type: Tail\r\n"
+        call.more = more
         if streaming:
-            more += call.want_stream()
-        if self._tracer is not None:
-            trace = self._tracer.begin(call, trace)
-        call.build_head(trace, more)
+            call.want_stream()
+        call.trace = trace if self._tracer is None else self._tracer.begin(call, trace)
         return call
 
     def find_plain_key(self, url: bytes) -> str | None:
@@ -163,7 +162,7 @@ def lineage_of(headers: Mapping[bytes, bytes], served: Served) -> str | LambdaEr
     """The trace header that the function gets: it tells of this invocation too. A loop that may not go on ends here."""
     given = read_trace_id(headers)
     if given is None:
-        return new_trace_id() + served.first_lineage
+        return new_trace_id(served.first_lineage)
     trace, before = advance(given, served.lineage_token)
     if before < LINEAGE_LIMIT:
         return trace

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 LINES_LIMIT = 4096
 """Request lines that are remembered."""
 LINE = re.compile(rb"POST (/[!-~]+) HTTP/1\.1")
-MEANINGFUL = re.compile(
+find_meaningful = re.compile(
     rb"\n(host:(?:[^,\r]*,)?|con(?:nection|tent-length):[^\r]*|[ \t]|authorization:[ \t]*bearer|expect:"
     rb"|proxy-connection:|t(?:raceparent|ransfer-encoding):|upgrade:"
     rb"|x-(?:am(?:z-(?:client-context|invocation-type|log-type)|zn-trace-id):|funclet-))"
-)
+).findall
 """In a head in lower case. A comma in Host would be a second one; white space continues the header before it."""
 SMALLEST_HEADER_BYTES = len("a:\r\n")
 
@@ -57,10 +57,10 @@ class PlainReader:
         self._judge = httptools.HttpRequestParser(None)
         self._reply = LambdaReply()
 
-    def read(self, client: "ClientProtocol", data: bytes) -> Call | Request | None:
-        """The call that is all there is in `data`; None: it is not plain, and nothing has happened.
+    def read(self, client: "ClientProtocol", data: bytes) -> Request | None:
+        """The request that is all there is in `data`; None: it is not plain, and nothing has happened.
 
-        A request: it is plain, and may not begin here and now."""
+        Without a call it may not begin here and now."""
         head, _, body = data.partition(b"\r\n\r\n")
         line = head[: head.find(b"\r")]
         known = self._lines.get(line) or self._read_line(line)
@@ -78,13 +78,11 @@ class PlainReader:
             self._judge = httptools.HttpRequestParser(None)
             return None
         request = Request(client, b"POST", url, head, body)
-        if self._serves is not None and not self._serves(key, client):
-            return request
-        call = Call(served, revision, request, self._reply, new_request_id(), body or b"{}")
-        trace = new_trace_id() + served.first_lineage
-        call.build_head(trace if self._tracer is None else self._tracer.begin_trace(call, trace))
-        request.call = call
-        return call
+        if self._serves is None or self._serves(key, client):
+            request.call = call = Call(served, revision, request, self._reply, new_request_id(), body or b"{}")
+            trace = new_trace_id(served.first_lineage)
+            call.trace = trace if self._tracer is None else self._tracer.begin_trace(call, trace)
+        return request
 
     def _read_line(self, line: bytes) -> tuple[str, bytes] | None:
         match = LINE.fullmatch(line)
@@ -99,7 +97,7 @@ class PlainReader:
 
 def is_plain_head(head: bytes, body_size: int, headers_limit: int) -> bool:
     """Whether a head announces a body of this size, and nothing else that means something."""
-    found = MEANINGFUL.findall(head.lower())
+    found = find_meaningful(head.lower())
     return (
         b"host:" in found
         and b"content-length: %d" % body_size in found

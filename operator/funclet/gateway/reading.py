@@ -39,8 +39,8 @@ class RequestReader:
     """After each `feed`: complete requests in `queue`; `fault` is the answer to the one behind them, the last."""
 
     __slots__ = (
-        "_body", "_body_size", "_bounds", "_client", "_fields", "_in_head", "_joined", "_limits", "_owed", "_parser",
-        "_request", "cut", "deadline", "fault", "queue", "received", "receiving",
+        "_body", "_body_deadline", "_body_size", "_bounds", "_client", "_fields", "_in_head", "_joined", "_limits",
+        "_owed", "_parser", "_request", "cut", "deadline", "fault", "queue", "received", "receiving",
     )  # fmt: skip
 
     def __init__(self, client: "ClientProtocol", bounds: Bounds) -> None:
@@ -60,6 +60,8 @@ class RequestReader:
         """A request has begun and is not complete."""
         self.deadline = 0.0
         """When the next piece of it must have come."""
+        self._body_deadline = 0.0
+        """When all of its body must have come."""
         self.queue: deque[Request] = deque()
         self.fault: HttpAnswer | None = None
         self.cut = False
@@ -177,10 +179,10 @@ class RequestReader:
             return
         limits, now = self._limits, self._bounds.now
         if not self._body:
-            self._request.deadline = now + limits.body_seconds
+            self._body_deadline = now + limits.body_seconds
             self.deadline = now + limits.body_gap_seconds
         else:
-            self.deadline = min(self._request.deadline, now + limits.body_gap_seconds)
+            self.deadline = min(self._body_deadline, now + limits.body_gap_seconds)
         self._body.append(body)
         self._body_size += len(body)
         if self._body_size > limits.small_bytes:

@@ -19,7 +19,7 @@ class Request:
     """One request, complete."""
 
     __slots__ = (
-        "_fields", "body", "call", "client", "deadline", "head", "is_old", "keep_alive", "lease", "method",
+        "_fields", "body", "call", "client", "head", "is_old", "keep_alive", "lease", "method",
         "relay", "url",
     )  # fmt: skip
 
@@ -29,8 +29,6 @@ class Request:
     """Its way to another gateway, until it is answered."""
     lease: "Lease | None"
     """What a large body takes of the gateway's budget."""
-    deadline: float
-    """When its body must have come."""
     is_old: bool
     """HTTP/1.0: it cannot read chunks."""
 
@@ -45,7 +43,6 @@ class Request:
         self.head = head
         self._fields: dict[bytes, bytes] | None = None if head else {}
         self.call = self.relay = self.lease = None
-        self.deadline = 0.0
         self.keep_alive = True
         self.is_old = False
 

@@ -83,7 +83,7 @@ class Gateway:
         self.request_budget = Budget(settings.body_limit_mib * MIB)
         self.answer_budget = Budget(settings.body_limit_mib * MIB)
         self.stopping = False
-        self.date_header = ""
+        self.date_header = b""
         self.now = 0.0
         self.clients: set[ClientProtocol] = set()
         self._settings = settings
@@ -332,7 +332,7 @@ class Gateway:
         """Every quarter of a second: timeouts, and the date for the answers (RFC 9110, 6.6.1)."""
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self.now = self.loop.time()
-        self.date_header = f"date: {formatdate(usegmt=True)}\r\n"
+        self.date_header = f"date: {formatdate(usegmt=True)}\r\n".encode()
         self._dispatcher.sweep(now)
         for client in list(self.clients):
             client.sweep(now)

@@ -32,7 +32,10 @@ class StreamReply:
             client.end_stream(call.request, end)
             return 200
         chunk = payload_chunk(answer.body) if answer.body and not answer.error else b""
-        figures = f"X-Funclet-Duration-Ms: {call.duration_us / 1000:.2f}\r\nX-Funclet-Billed-Ms: {call.billed_ms}\r\n"
+        figures = b"X-Funclet-Duration-Ms: %.2f\r\nX-Funclet-Billed-Ms: %d\r\n" % (
+            call.duration_us / 1000,
+            call.billed_ms,
+        )
         client.respond_raw(call.request, _head(call, PLAIN_TYPE) + figures, chunk + end)
         return 200
 
@@ -42,11 +45,11 @@ class StreamReply:
         return error.status
 
 
-def _head(call: Call, content_type: str) -> str:
+def _head(call: Call, content_type: str) -> bytes:
     return (
         f"HTTP/1.1 200 OK\r\ncontent-type: {CONTENT_TYPE}\r\nx-amzn-RequestId: {call.request_id}\r\n"
         f"X-Amz-Executed-Version: $LATEST\r\nX-Amzn-Remapped-Content-Type: {content_type}\r\n"
-    )
+    ).encode()
 
 
 def _read_error(answer: InstanceAnswer) -> tuple[str | None, str | None]:

@@ -40,8 +40,8 @@ class SlotConnection(asyncio.Protocol):
     """One connection to one slot, from its opening to its end; then the slot's next call opens another."""
 
     __slots__ = (
-        "_address", "_call", "_connecting", "_lease", "_owner", "_paused", "_prefix", "_reader", "_sent",
-        "_sent_before", "_slot", "_transport",
+        "_address", "_connecting", "_lease", "_owner", "_paused", "_prefix", "_reader", "_sent",
+        "_sent_before", "_slot", "_transport", "call",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, slot: Slot) -> None:
@@ -51,7 +51,8 @@ class SlotConnection(asyncio.Protocol):
         self._address = slot.instance.address
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._call: Call | None = None
+        self.call: Call | None = None
+        """The one that is on it."""
         self._reader: AnswerReader | None = None
         self._lease: Lease | None = None
         self._paused = False
@@ -60,16 +61,21 @@ class SlotConnection(asyncio.Protocol):
         self._prefix = (
             f"POST /invoke HTTP/1.1\r\nhost: funclet\r\nx-funclet-token: {self._address.token}\r\n"
             "content-type: application/json\r\nlambda-runtime-aws-request-id: "
-        ).encode()
+        )
 
     def send(self, call: Call) -> None:
         """Deliver a call; the owner hears of its end, once."""
-        self._call = call
+        self.call = call
         transport = self._transport
         if transport is None:
             self.open()
             return
-        data = self._prefix + call.head + call.body
+        body = call.body
+        head = (
+            f"{self._prefix}{call.request_id}\r\nlambda-runtime-trace-id: {call.trace}\r\n{call.more}"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        data = head.encode() + body
         self._sent_before = self._sent
         self._sent += len(data)
         transport.write(data)
@@ -93,8 +99,8 @@ class SlotConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
         if self._slot.channel is not self:
             self._transport.abort()
-        elif self._call is not None:
-            self.send(self._call)
+        elif self.call is not None:
+            self.send(self.call)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the other end, or by us."""
@@ -106,13 +112,13 @@ class SlotConnection(asyncio.Protocol):
             self._slot.channel = None
         if self._transport is not None:
             self._transport.abort()
-        call, self._call = self._call, None
+        call, self.call = self.call, None
         self._transport = self._reader = self._lease = None
         return call
 
     def _lose(self) -> None:
         """Drop the connection. The call on it is tried elsewhere, but only if none of it was delivered."""
-        undelivered = self._call is not None and self._reader is None and self._is_undelivered()
+        undelivered = self.call is not None and self._reader is None and self._is_undelivered()
         call = self._retire()
         if call is not None:
             (self._owner.undelivered if undelivered else self._owner.died)(self._slot, call)
@@ -131,7 +137,7 @@ class SlotConnection(asyncio.Protocol):
 
     def cancel(self) -> None:
         """Drop the connection and the call on it, whose owner has answered it already."""
-        self._call = None
+        self.call = None
         self.close()
 
     def pause(self) -> None:
@@ -150,11 +156,11 @@ class SlotConnection(asyncio.Protocol):
         """An answer, or a part of one."""
         if self._transport is None:
             return
-        call = self._call
+        call = self.call
         if call is not None and self._reader is None and not self._paused:
             usual = find_usual_answer(data)
             if usual is not None:
-                slot, self._call = self._slot, None
+                slot, self.call = self._slot, None
                 slot.instance.connect_failures = 0
                 self._owner.complete(slot, call, usual)
                 return
@@ -164,7 +170,7 @@ class SlotConnection(asyncio.Protocol):
             self._lose()
 
     def _read(self, data: bytes) -> None:
-        call, reader = self._call, self._reader
+        call, reader = self.call, self._reader
         if call is None:
             raise AnswerError("an answer to nothing")
         if reader is None:
@@ -175,7 +181,7 @@ class SlotConnection(asyncio.Protocol):
                 raise AnswerError("a stream that nobody asked for")
             self._owner.stream(call, reader.content_type, reader.take())
         if reader.done:
-            if self._call is call:
+            if self.call is call:
                 self._complete(reader.answer())
         elif self._lease is None and reader.length > SMALL_ANSWER_BYTES:
             self.admit_answer()
@@ -194,7 +200,7 @@ class SlotConnection(asyncio.Protocol):
 
     def _complete(self, answer: InstanceAnswer) -> None:
         """The owner may send the next call from within."""
-        call, self._call = self._call, None
+        call, self.call = self.call, None
         assert call is not None
         lease, self._lease = self._lease, None  # until the answer is written
         self._reader = None
