@@ -56,7 +56,7 @@ def test_a_full_queue_refuses_all_but_the_exempt(pool: FunctionPool[str]) -> Non
 def test_a_slot_that_another_gateway_uses_is_busy_until_it_says_so(pool: FunctionPool[str]) -> None:
     pool.add(address("a", slots=2), 0)
     pool.occupy(("a", 0), "b#1")
-    assert list(pool.occupied()) == [("a", 0)]
+    assert [slot.name for slot in pool.occupied()] == [("a", 0)]
     slot = pool.admit("1")
     assert slot is not None
     assert slot.name == ("a", 1)

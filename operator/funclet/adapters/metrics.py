@@ -77,7 +77,7 @@ CONNECTIONS_HANDED_OVER = Counter(
 )
 
 
-_BUCKETS_US = [seconds * 1_000_000 for seconds in DURATION_BUCKETS]
+_BUCKETS_US = [round(seconds * 1_000_000) for seconds in DURATION_BUCKETS]
 
 
 OpenUsage = Callable[[str], UsageEntry | None]
@@ -133,7 +133,7 @@ class FunctionMeter:
         counted = self.ok or self.error or self.throttled or self.unavailable or self.accepted or self.not_accepted
         return not (counted or self.recursions_terminated or self.in_flight() or self.queue_depth())
 
-    def count_run(self, duration_us: int, billed_ms: int, memory_mib: int, *, failed: bool) -> None:
+    def count_run(self, duration_us: int, billed_ms: int, memory_mib: int, failed: bool) -> None:
         """Count one run of the handler."""
         usage = self.usage
         if usage is None:

@@ -9,7 +9,7 @@ Rules:
 5. A draining instance is named as drained exactly once, when its last invocation has ended.
 6. A slot that another gateway still uses, which was the function's home before, is busy and counts as an invocation
    until that gateway says that it has ended.
-6. What waits is bounded twice: in number, and in the bytes of its payloads.
+7. What waits is bounded twice: in number, and in the bytes of its payloads.
 
 Methods change the state and return what is to be done. `now` is in seconds of any monotonic clock.
 """
@@ -114,7 +114,7 @@ class FunctionPool(Generic[W]):
         """Names for the next report; the shell empties it."""
         self._free: list[Slot] = []
 
-    def admit(self, waiter: W, size: int = 0, *, any_length: bool = False) -> Slot | None:
+    def admit(self, waiter: W, size: int = 0, any_length: bool = False) -> Slot | None:
         """A slot to use now, or None: it waits. Raises Throttled or Unavailable when it may not even wait.
 
         `size`: the bytes that it holds meanwhile. `any_length` lifts the bound on the number, never that on the bytes.
@@ -243,11 +243,11 @@ class FunctionPool(Generic[W]):
 
     # --- slots that another gateway uses ---
 
-    def occupied(self) -> Iterator[SlotName]:
+    def occupied(self) -> Iterator[Slot]:
         """The slots on which something runs, begun here or elsewhere."""
         for instance in self.instances.values():
             if instance.busy:
-                yield from (slot.name for slot in instance.slots if slot.busy)
+                yield from (slot for slot in instance.slots if slot.busy)
 
     def occupy(self, name: SlotName, by: str) -> None:
         """Another gateway still uses this slot. The instance may not have been announced here yet."""

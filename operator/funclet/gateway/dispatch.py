@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_function
 from funclet.core.billing import billed_ms
@@ -36,7 +36,6 @@ class Dispatcher:
         self.loop = loop
         self.budget = budget
         self.functions: dict[str, Served] = {}
-        self.active: set[Call] = set()
         self._demand = demand
         self._held: list[SlotConnection] = []
         self.on_vacated: OnVacated | None = None
@@ -61,12 +60,12 @@ class Dispatcher:
 
     # --- the way of a call ---
 
-    def submit(self, call: Call, *, any_length: bool = False) -> None:
+    def submit(self, call: Call, any_length: bool = False) -> None:
         """Run the call now, queue it, or refuse it."""
         pool = call.served.pool
-        call.queued_at = self.loop.time()
+        call.queued_at = now = self.loop.time()
         try:
-            slot = pool.admit(call, len(call.body), any_length=any_length)
+            slot = pool.admit(call, len(call.body), any_length)
         except Throttled as error:
             call.served.meter.throttle(error.reason)
             call.reply.refused(call, throttled(error.reason))
@@ -74,13 +73,12 @@ class Dispatcher:
         except Unavailable as error:
             self._refuse(call, unavailable(error.message))
             return
-        self.active.add(call)
         if slot is not None:
             if pool not in self._demand.changed:
                 self._demand.touch(pool)
-            self._send(slot, call, call.queued_at)
+            self._send(slot, call, now)
         else:
-            call.deadline = call.queued_at + self._settings.queue_timeout_seconds
+            call.deadline = now + self._settings.queue_timeout_seconds
             self._demand.hurry(pool)
 
     def _send(self, slot: Slot, call: Call, now: float) -> None:
@@ -98,22 +96,24 @@ class Dispatcher:
     def complete(self, slot: Slot, call: Call, answer: InstanceAnswer) -> None:
         """The instance has answered: free the slot for the next call, meter, answer."""
         now = self.loop.time()
-        occupied_us = int((now - call.sent_at) * 1_000_000)
-        served = call.served
-        pool, init_us = served.pool, answer.init_us
-        self.active.discard(call)
-        waiter = pool.release(slot, now, (occupied_us if init_us is None else max(0, occupied_us - init_us)) / 1000)
+        occupied_ms = (now - call.sent_at) * 1000
+        served, init_us = call.served, answer.init_us
+        pool = served.pool
+        waiter = pool.release(slot, now, occupied_ms if init_us is None else max(0.0, occupied_ms - init_us / 1000))
         if pool not in self._demand.changed:
             self._demand.touch(pool)
         if waiter is not None:
             self._send(slot, waiter, now)
         elif self.on_vacated is not None or pool.revision is None:
             self._vacated(slot, served)
-        call.duration_us = duration_us = occupied_us if answer.duration_us is None else answer.duration_us
+        duration_us = answer.duration_us
+        if duration_us is None:
+            duration_us = int(occupied_ms * 1000)
+        call.duration_us = duration_us
         call.billed_ms = billed = billed_ms(duration_us, init_us or 0)
-        served.meter.count_run(duration_us, billed, call.revision.memory_mib, failed=answer.error is not None)
+        served.meter.count_run(duration_us, billed, call.revision.memory_mib, answer.error is not None)
         if init_us is not None:
-            self._note_init(call, occupied_us, init_us)
+            self._note_init(call, occupied_ms, init_us)
         call.reply.answered(call, answer)
 
     def _vacated(self, slot: Slot, served: Served) -> None:
@@ -122,13 +122,13 @@ class Dispatcher:
         else:
             self.discard_unused(served)
 
-    def _note_init(self, call: Call, occupied_us: int, init_us: int) -> None:
+    def _note_init(self, call: Call, occupied_ms: float, init_us: int) -> None:
         """The call waited for a cold start."""
         call.served.pool.note_init(init_us / 1000)
         call.served.meter.cold_starts += 1
         COLD_START_SECONDS.labels("queue").observe(call.sent_at - call.queued_at)
         COLD_START_SECONDS.labels("init").observe(init_us / 1_000_000)
-        COLD_START_SECONDS.labels("first_answer").observe(max(0, occupied_us - init_us) / 1_000_000)
+        COLD_START_SECONDS.labels("first_answer").observe(max(0.0, occupied_ms / 1000 - init_us / 1_000_000))
 
     def stream(self, call: Call, content_type: str, pieces: list[bytes]) -> None:
         """The instance answers bit by bit."""
@@ -138,13 +138,13 @@ class Dispatcher:
     def _break_off(self, call: Call) -> None:
         """The caller of a stream went away: the instance need not go on."""
         slot = call.slot
-        if call in self.active and slot is not None and slot.channel is not None:
-            slot.channel.cancel()
+        if slot is not None and (channel := find_channel(call)) is not None:
+            channel.cancel()
             self.complete(slot, call, InstanceAnswer(b""))
 
     def throttle(self, call: Call, *, paused: bool) -> None:
         """The caller of a stream does not read, or reads again."""
-        channel = call.slot.channel if call.slot is not None and call in self.active else None
+        channel = find_channel(call)
         if call.stream_begun and channel is not None:
             (channel.pause if paused else channel.resume)()
 
@@ -180,7 +180,6 @@ class Dispatcher:
         self.complete(slot, call, InstanceAnswer(body, error="Unhandled"))
 
     def _refuse(self, call: Call, error: LambdaError) -> None:
-        self.active.discard(call)
         call.served.meter.unavailable += 1
         call.reply.refused(call, error)
 
@@ -194,7 +193,6 @@ class Dispatcher:
         """Take all that wait for this function back, unanswered."""
         calls = served.pool.refuse_waiting()
         for call in calls:
-            self.active.discard(call)
             call.request.call = None
         self._demand.touch(served.pool)
         return calls
@@ -204,7 +202,6 @@ class Dispatcher:
         if call.stream_begun:
             self._break_off(call)
         elif call.served.pool.forget(call):
-            self.active.discard(call)
             self._demand.touch(call.served.pool)
 
     def sweep(self, now: float) -> None:
@@ -212,15 +209,30 @@ class Dispatcher:
         held, self._held = self._held, []
         for connection in held:
             connection.admit_answer()
-        for call in [call for call in self.active if call.deadline < now]:
+        for call in [call for call in self._calls() if call.deadline < now]:
             if call.served.pool.forget(call):
                 self._demand.touch(call.served.pool)
                 self._refuse(call, unavailable("No instance became free in time."))
             elif call.slot is not None:
                 self._expire(call.slot, call)
 
+    def _calls(self) -> Iterator[Call]:
+        """All that run or wait."""
+        for served in self.functions.values():
+            pool = served.pool
+            if pool.in_flight or pool.waiting:
+                yield from pool.waiting
+                channels = (slot.channel for slot in pool.occupied())
+                yield from (channel.call for channel in channels if channel is not None and channel.call is not None)
+
     def _expire(self, slot: Slot, call: Call) -> None:
         """The instance did not even answer that the time is over."""
         if slot.channel is not None:
             slot.channel.cancel()
         self._fail(slot, call, timeout_error(call.request_id, call.revision.timeout_seconds))
+
+
+def find_channel(call: Call) -> SlotConnection | None:
+    """The connection that the call is on."""
+    channel: SlotConnection | None = None if call.slot is None else call.slot.channel
+    return channel if channel is not None and channel.call is call else None

@@ -163,9 +163,8 @@ class Neighbourhood:
             home = self.homes.home(served.key, now)
             if home == self.homes.me:
                 continue
-            slots = [
-                name for name in pool.occupied() if self._bequeath(served.key, name, pool.elsewhere.get(name), home)
-            ]
+            names = [slot.name for slot in pool.occupied()]
+            slots = [name for name in names if self._bequeath(served.key, name, pool.elsewhere.get(name), home)]
             if slots:
                 occupied.setdefault(home, {})[served.key] = slots
             moved += [call.request for call in self._dispatcher.withdraw_waiting(served)]
