@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import builds, certificates, configuration
+from tests.cluster import builds, certificates, components, configuration
 from tests.cluster.configuration import Layout
 from tests.cluster.steps import ClusterError, run, step, succeeds, wait_until
 
@@ -55,7 +55,7 @@ def start() -> None:
         write_plan(place, groups)
         daemon = launch()
         inner = node_process(daemon)
-        for command in configuration.outer_setup(inner):
+        for command in components.outer_setup(inner):
             run(command)
         wait_until(lambda: api_answers(place), timeout_seconds=60, what="the API server")
 
@@ -71,7 +71,7 @@ def settle() -> None:
 
 def write_state(place: Layout) -> None:
     place.state.mkdir(mode=0o711, parents=True)
-    missing = [seen for seen in configuration.hidden_folders(place) if not Path(seen).exists()]
+    missing = [seen for seen in components.hidden_folders(place) if not Path(seen).exists()]
     saved = {name: Path("/proc/sys", name).read_text() for name in KERNEL_SETTINGS if Path("/proc/sys", name).exists()}
     (place.state / "machine.json").write_text(json.dumps({"missing_folders": missing, "kernel_settings": saved}))
     certificates.issue(place.certificates)
@@ -83,7 +83,7 @@ def write_state(place: Layout) -> None:
     for certificate in certificates.CERTIFICATES:
         write_private(place.kubeconfig(certificate.name), json.dumps(kubeconfig_of(place, certificate.name), indent=2))
     (place.state / "etcd").mkdir(mode=0o700)
-    for seen, own in configuration.hidden_folders(place).items():
+    for seen, own in components.hidden_folders(place).items():
         own.mkdir(exist_ok=True)
         Path(seen).mkdir(parents=True, exist_ok=True)
 
@@ -106,8 +106,8 @@ def write_plan(place: Layout, groups: list[Path]) -> None:
     plan = {
         "cgroups": [str(group) for group in groups],
         "interface": configuration.NODE_INTERFACE,
-        "setup": configuration.inner_setup(place),
-        "components": [dataclasses.asdict(component) for component in configuration.components(place)],
+        "setup": components.inner_setup(place),
+        "components": [dataclasses.asdict(component) for component in components.components(place)],
         "logs": str(place.state / "log"),
     }
     (place.state / "plan.json").write_text(json.dumps(plan, indent=2))

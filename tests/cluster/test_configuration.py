@@ -9,7 +9,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.cluster import bases, builds, cache, certificates, configuration, dockerignore, doctor, images, oci
+from tests.cluster import (
+    bases,
+    builds,
+    cache,
+    certificates,
+    components,
+    configuration,
+    dockerignore,
+    doctor,
+    images,
+    oci,
+)
 from tests.cluster.configuration import Layout
 from tests.cluster.steps import ClusterError
 
@@ -45,15 +56,15 @@ def test_every_file_that_a_component_is_told_to_read_is_written() -> None:
     issued |= {f"certificates/{name}" for name in ("ca.crt", "ca.key", "service-accounts.key", "service-accounts.pub")}
     written = {f"settings/{name}" for name in configuration.texts(LAYOUT, runc="runc")}
     written |= {f"settings/{one.name}.kubeconfig" for one in certificates.CERTIFICATES}
-    arguments = [part.rpartition("=")[2] for one in configuration.components(LAYOUT) for part in one.argv]
+    arguments = [part.rpartition("=")[2] for one in components.components(LAYOUT) for part in one.argv]
     told = {part.removeprefix("/state/") for part in arguments if part.startswith(("/state/settings", "/state/cert"))}
     assert told <= issued | written
 
 
 def test_api_server_waits_for_etcd_and_the_rest_for_the_api_server() -> None:
-    stages = {component.name: component.stage for component in configuration.components(LAYOUT)}
+    stages = {component.name: component.stage for component in components.components(LAYOUT)}
     assert stages["etcd"] < stages["kube-apiserver"] < stages["kubelet"]
-    assert all(one.ready for one in configuration.components(LAYOUT) if one.name in ("etcd", "kube-apiserver"))
+    assert all(one.ready for one in components.components(LAYOUT) if one.name in ("etcd", "kube-apiserver"))
 
 
 def test_kubeconfig_carries_its_credentials() -> None:
