@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from funclet.api.function import Function, FunctionStatus
+from funclet.api.function import Function
+from funclet.api.function_status import FunctionStatus
 from funclet.api.trigger import Trigger
 from funclet.core.resolve import (
     CodeProblem,

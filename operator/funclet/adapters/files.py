@@ -12,15 +12,13 @@ from typing import Any
 
 from watchfiles import awatch
 
-from funclet.adapters.code_directory import directory_mark, is_code
+from funclet.adapters.code_directory import is_code
+from funclet.adapters.local_content import code_folder, code_mark, content_of
 from funclet.adapters.manifests import Manifest, read_manifests
 from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, ResourceEvent, SecretData
 from funclet.errors import Conflict
 
 logger = logging.getLogger(__name__)
-
-CODE_ANNOTATION = "funclet.dev/code"
-"""Changes when a file of code.directory does, so that control resolves the function anew."""
 
 DEBOUNCE_MS = 20
 """An editor's rename and write are one change; a person does not notice the wait."""
@@ -160,7 +158,7 @@ class FileResources:
         self._emit(identity[0], ResourceEvent(DELETED, {"metadata": gone}))
 
     def _upsert(self, identity: Identity, manifest: Manifest) -> None:
-        content = _content(manifest)
+        content = content_of(manifest)
         before = self._stored.get(identity)
         if before is not None and before.content == content:
             return
@@ -174,7 +172,7 @@ class FileResources:
         changed = (
             before is None
             or before.content.get("spec") != content.get("spec")
-            or _code(before.content) != _code(content)
+            or code_mark(before.content) != code_mark(content)
         )
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         metadata = {
@@ -202,7 +200,7 @@ class FileResources:
         return str(self._version)
 
     def _note_folders(self) -> None:
-        found = (_code_folder(stored.content) for stored in self._stored.values())
+        found = (code_folder(stored.content) for stored in self._stored.values())
         folders = frozenset(folder for folder in found if folder and folder.is_dir())
         if folders != self._folders:
             self._folders = folders
@@ -266,37 +264,6 @@ def _is_yaml(file: Path) -> bool:
 
 def _is_code_change(_: Any, path: str) -> bool:
     return is_code(Path(Path(path).name)) and "__pycache__" not in path
-
-
-def _content(manifest: Manifest) -> dict[str, Any]:
-    """The resource with its folders of code and layers made absolute, and an annotation that tells the code's state."""
-    content = {**manifest.resource, "metadata": dict(manifest.resource["metadata"])}
-    if layers := content.get("spec", {}).get("layers"):
-        content["spec"] = {**content["spec"], "layers": [_layer(manifest, layer) for layer in layers]}
-    folder = _code_folder(content)
-    if folder is None:
-        return content
-    folder = (manifest.file.parent / folder).resolve()
-    content["spec"] = {**content["spec"], "code": {"directory": str(folder)}}
-    annotations = {**(content["metadata"].get("annotations") or {}), CODE_ANNOTATION: directory_mark(folder)}
-    content["metadata"]["annotations"] = annotations
-    return content
-
-
-def _layer(manifest: Manifest, layer: Any) -> Any:
-    if not isinstance(layer, dict) or "directory" not in layer:
-        return layer
-    return {**layer, "directory": str((manifest.file.parent / layer["directory"]).resolve())}
-
-
-def _code_folder(content: dict[str, Any]) -> Path | None:
-    directory = content.get("spec", {}).get("code", {}).get("directory")
-    return Path(directory) if directory else None
-
-
-def _code(content: dict[str, Any]) -> str | None:
-    annotations: dict[str, str] = content["metadata"].get("annotations") or {}
-    return annotations.get(CODE_ANNOTATION)
 
 
 def _decoded(values: dict[str, str] | None) -> dict[str, bytes]:

@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from funclet.api.function import Function, FunctionStatus
+from funclet.api.function import Function
+from funclet.api.function_status import FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
 from funclet.core.resolve import secret_names

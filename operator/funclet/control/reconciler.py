@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 
-from funclet.adapters.code_fetch import CodeFetcher, Packages
+from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources, split_key
 from funclet.adapters.streams import StreamLookup
-from funclet.api.function import Function, FunctionStatus
+from funclet.api.function import Function
+from funclet.api.function_status import FunctionStatus
 from funclet.api.meta import ObjectMeta
 from funclet.api.trigger import Trigger, TriggerStatus
+from funclet.control.gatherer import Gatherer
 from funclet.control.observed import (
     Index,
     Key,
@@ -25,27 +27,18 @@ from funclet.control.observed import (
     wish,
 )
 from funclet.control.workqueue import WorkQueue
-from funclet.core.archive import inspect
 from funclet.core.conditions import READY, Finding, find
-from funclet.core.images import IMAGE_RUNTIME
 from funclet.core.resolve import (
     RETRIED_REASONS,
-    CodeProblem,
-    FunctionFacts,
-    ImageReference,
-    Package,
-    SecretFacts,
     StreamFacts,
     TriggerFacts,
     decide_function,
     decide_invalid_function,
     decide_trigger,
-    secret_names,
     settle_trigger,
 )
 from funclet.core.routes import route_of
-from funclet.core.runtimes import check_package
-from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
+from funclet.errors import Conflict, FuncletError
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +70,7 @@ class Reconciler:
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._resources = resources
-        self._packages = packages
-        self._streams = streams
-        self._code = CodeFetcher(resources, packages, directories=directories)
-        self._find_runtime_problem = find_runtime_problem
+        self._gatherer = Gatherer(resources, packages, streams, directories, find_runtime_problem)
         self._now = now
         self._queue = WorkQueue()
         self._functions: dict[str, Function | Unreadable[FunctionStatus]] = {}
@@ -215,7 +205,7 @@ class Reconciler:
                 function.status, function.metadata.generation, function.message, self._now()
             )
         else:
-            status = decide_function(function, await self._gather(function), self._now())
+            status = decide_function(function, await self._gatherer.function_facts(function), self._now())
         if key in self._doubted or not same_status(status, function.status):
             await self._apply("Function", function.metadata, status)
             self._note_written(key, function, status)
@@ -230,43 +220,6 @@ class Reconciler:
             self._functions[key] = current.model_copy(update={"status": status})
         self._enqueue_triggers(key)
 
-    async def _gather(self, function: Function) -> FunctionFacts:
-        names = sorted(secret_names(function.spec))
-        secrets = {name: await self._find_secret(function.metadata.namespace, name) for name in names}
-        return FunctionFacts(await self._store_code(function), secrets)
-
-    async def _find_secret(self, namespace: str, name: str) -> SecretFacts | None:
-        secret = await self._resources.find_secret(namespace, name)
-        return SecretFacts(secret.resource_version, frozenset(secret.data)) if secret else None
-
-    async def _store_code(self, function: Function) -> Package | ImageReference | CodeProblem:
-        spec = function.spec
-        if problem := self._find_runtime_problem(spec.runtime or IMAGE_RUNTIME):
-            return CodeProblem("RuntimeNotFound", problem)
-        if spec.code.image_uri is not None:
-            return ImageReference(spec.code.image_uri)
-        assert spec.runtime is not None
-        assert spec.handler is not None
-        try:
-            data, layers = await self._code.fetch(function), await self._code.fetch_layers(function)
-            check_package(spec.runtime, spec.handler, inspect(data), list(map(inspect, layers)))
-        except InvalidSpec as error:
-            return CodeProblem(error.reason, error.message)
-        except Unavailable as error:
-            if error.reason == "CodeUnreachable":
-                return CodeProblem("CodeUnreachable", f"{error.message}: it is tried again")
-            if error.reason in ("ApiUnreachable", "ApiUnavailable", "Forbidden"):
-                raise
-            return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
-        return await self._put(data, layers)
-
-    async def _put(self, data: bytes, layers: list[bytes]) -> Package | CodeProblem:
-        try:
-            stored = tuple([Package(await self._packages.put(layer), len(layer)) for layer in layers])
-            return Package(await self._packages.put(data), len(data), stored)
-        except Unavailable as error:
-            return CodeProblem("PackageStoreUnavailable", f"{error.message}: it is tried again")
-
     async def _settle_trigger(self, key: str) -> bool:
         trigger = self._triggers.get(key)
         if trigger is None or trigger.metadata.deletion_timestamp:
@@ -275,23 +228,12 @@ class Reconciler:
             finding = Finding(False, "InvalidSpec", trigger.message)
             status = settle_trigger(trigger.status, trigger.metadata.generation, finding, self._now())
         else:
-            stream = await self._find_stream(trigger)
+            stream = await self._gatherer.find_stream(trigger)
             status = decide_trigger(trigger, self._trigger_facts(key, trigger, stream), self._now())
         if status != trigger.status:
             await self._apply("Trigger", trigger.metadata, status)
         ready = find(status.conditions, READY)
         return ready is not None and ready.reason in RETRIED_REASONS
-
-    async def _find_stream(self, trigger: Trigger) -> StreamFacts | None:
-        """None: it has none, or JetStream does not answer and nothing was said yet. What was said holds: raises."""
-        if trigger.spec.jetstream is None:
-            return None
-        try:
-            return await self._streams.find(trigger.spec.jetstream.stream)
-        except Unavailable:
-            if find(trigger.status.conditions, READY) is not None:
-                raise
-            return None
 
     def _trigger_facts(self, key: str, trigger: Trigger, stream: StreamFacts | None) -> TriggerFacts:
         function = self._functions.get(f"{trigger.metadata.namespace}/{trigger.spec.function.name}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from funclet.api.code import KeyReference
-from funclet.api.function import ActiveLayer, ActiveRevision, Function, FunctionSpec, FunctionStatus
+from funclet.api.function import Function, FunctionSpec
+from funclet.api.function_status import ActiveLayer, ActiveRevision, FunctionStatus
 from funclet.api.trigger import JetStreamSource, Trigger, TriggerSpec, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.event_filter import filter_problem

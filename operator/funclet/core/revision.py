@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from funclet.api.code import ImageConfig
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
-from funclet.api.function import ActiveRevision, Environment, Function, FunctionSpec
+from funclet.api.function import Environment, Function, FunctionSpec
+from funclet.api.function_status import ActiveRevision
 from funclet.api.pod import PodSettings
 from funclet.core.images import IMAGE_RUNTIME, FunctionImage, ImageFunction
 from funclet.core.messages import InitializationType
