@@ -96,14 +96,14 @@ def test_the_same_seed_prints_the_same() -> None:
     assert run_json(*arguments) != run_json("--functions", "5", "--hours", "2", "--seed", "4")
 
 
-def test_each_choice_has_its_row_and_its_equal() -> None:
+def test_each_choice_has_its_column_and_its_equal() -> None:
     result = run(
         *("--arrivals", "poisson", "--functions", "2", "--hours", "2", "--equal-idle", "--scale-out", "one-step"),
         *("--scale-out", "ladder", "--keep-alive", "adaptive:60", "--keep-alive", "percentile"),
     )
     assert result.exit_code == 0, result.output
-    rows = [line.split("│")[1].split() for line in result.output.splitlines() if line.startswith("│")]
-    names = [" ".join(row) for row in rows]
+    first, second = (line.split("┃")[2:-1] for line in result.output.splitlines() if line.startswith("┃"))
+    names = [f"{scale_out.strip()} {keep_alive.strip()}" for scale_out, keep_alive in zip(first, second, strict=True)]
     assert names[0] == "one-step adaptive:60"
     assert names[2] == "one-step percentile"
     assert names[1].startswith("one-step fixed:")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ def simulate_command(
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
     else:
-        Console().print(_table(summaries, len(calls)))
+        Console(width=None if sys.stdout.isatty() else WIDEST).print(_table(summaries, len(calls)))
 
 
 def _load(path: Path, duration_ms: float) -> Trace:
@@ -182,27 +183,30 @@ def _compare(calls: Trace, strategy: Strategy, name: str, memory_mib: int, *, eq
     return summaries
 
 
-COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
-    ("policy", lambda one: one.strategy),
+WIDEST = 200
+"""Columns of the table where the output is no terminal."""
+
+ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("cold starts", lambda one: f"{one.cold_starts:,}"),
-    ("%", lambda one: f"{one.cold_percent:.2f}"),
-    ("% p75 fn", lambda one: f"{one.cold_percent_p75_function:.2f}"),
-    ("wait p50", lambda one: f"{one.wait_p50_ms:.0f}"),
-    ("p95", lambda one: f"{one.wait_p95_ms:.0f}"),
-    ("p99", lambda one: f"{one.wait_p99_ms:.0f}"),
-    ("max ms", lambda one: f"{one.wait_max_ms:.0f}"),
-    ("GB-s used", lambda one: f"{one.used_gb_seconds:,.0f}"),
-    ("idle", lambda one: f"{one.idle_gb_seconds:,.0f}"),
+    ("  of all calls, %", lambda one: f"{one.cold_percent:.2f}"),
+    ("  of 3 in 4 functions, %", lambda one: f"{one.cold_percent_p75_function:.2f}"),
+    ("wait p50, ms", lambda one: f"{one.wait_p50_ms:.0f}"),
+    ("  p95", lambda one: f"{one.wait_p95_ms:.0f}"),
+    ("  p99", lambda one: f"{one.wait_p99_ms:.0f}"),
+    ("  longest", lambda one: f"{one.wait_max_ms:.0f}"),
+    ("GB-seconds used", lambda one: f"{one.used_gb_seconds:,.0f}"),
+    ("  idle", lambda one: f"{one.idle_gb_seconds:,.0f}"),
     ("starts", lambda one: f"{one.starts:,}"),
-    ("foreseen", lambda one: f"{one.predicted_starts:,}"),
-    ("peak", lambda one: f"{one.peak_instances:,}"),
+    ("  foreseen", lambda one: f"{one.predicted_starts:,}"),
+    ("most instances", lambda one: f"{one.peak_instances:,}"),
 )
 
 
 def _table(summaries: list[Summary], functions: int) -> Table:
     table = Table(title=f"{summaries[0].calls:,} calls of {functions:,} functions", title_justify="left")
-    for heading, _ in COLUMNS:
-        table.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for summary in summaries:
-        table.add_row(*(cell(summary) for _, cell in COLUMNS))
+        table.add_column(summary.strategy.replace(" ", "\n"), justify="right", no_wrap=True)
+    for heading, cell in ROWS:
+        table.add_row(heading, *map(cell, summaries))
     return table
