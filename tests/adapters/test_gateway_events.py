@@ -26,22 +26,6 @@ CONTEXT = base64.b64encode(b'{"custom": {"a": "b"}}').decode()
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path, free_port())
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
-async def client(server: NatsServer) -> AsyncIterator[Client]:
-    client = await connect(server.url)
-    await make_streams(client, StreamPolicy())
-    yield client
-    await client.close()
-
-
-@pytest.fixture
 async def world(server: NatsServer, client: Client) -> AsyncIterator[World]:
     async with running(nats_url=server.url) as world:
         world.catalog.put(make_revision())

@@ -6,12 +6,10 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import pytest
 from click.testing import CliRunner
 from nats.aio.client import Client
 from tests.adapters.gateway_world import Slot
@@ -30,22 +28,6 @@ HOUR = 3600.0
 CALLERS = 6
 KILLS = int(os.environ.get("FUNCLET_CHAOS_KILLS", "4"))
 """Of the test below; more for a longer look."""
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "jetstream")
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
-async def client(server: NatsServer) -> AsyncIterator[Client]:
-    client = await connect(server.url)
-    await make_streams(client, StreamPolicy())
-    yield client
-    await client.close()
 
 
 def test_a_journal_goes_on_where_a_killed_process_left_it(tmp_path: Path) -> None:
