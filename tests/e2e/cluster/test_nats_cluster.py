@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from funclet.adapters.jetstream import connect
 from funclet.core.asynchronous import Event
 from funclet.errors import Unavailable
 
+CHART = ROOT / "helm" / "funclet"
 RELEASE = "three"
 NAME = f"{RELEASE}-funclet-nats"
 TEMPLATES = ("configmap", "service", "serviceaccount", "statefulset")
@@ -29,14 +31,18 @@ def rendered(world: ClusterWorld) -> str:
     """The servers alone, as the chart has them, with the image that the cluster holds."""
     deployment = json.loads(world.kubectl("get", "deployment/funclet-gateway", "-n", RELEASE_NAMESPACE, "-o", "json"))
     repository, _, tag = deployment["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")
-    own = ROOT / "build" / "bin" / "helm"
     chosen = [f"--show-only=templates/nats/{template}.yaml" for template in TEMPLATES]
     values = f"nats.replicas=3,nats.persistence.enabled=false,image.repository={repository},image.tag={tag}"
-    command = [own if own.exists() else "helm", "template", RELEASE, ROOT / "helm" / "funclet"]
-    done = subprocess.run(
-        [*command, "--namespace", world.namespace, "--set", values, *chosen], capture_output=True, text=True, check=True
-    )
+    done = helm("template", RELEASE, CHART, "--namespace", world.namespace, "--set", values, *chosen)
+    assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def helm(*arguments: object) -> subprocess.CompletedProcess[str]:
+    own = ROOT / "build" / "bin" / "helm"
+    kubeconfig = {"KUBECONFIG": str(ROOT / "build" / "kubeconfig")}
+    command = [own if own.exists() else "helm", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**kubeconfig, **os.environ})
 
 
 @pytest.fixture
@@ -134,3 +140,14 @@ async def test_what_was_confirmed_survives_the_end_of_the_leader(world: ClusterW
             while await lagging(client):
                 await asyncio.sleep(0.2)
         assert set(confirmed) <= await held(client)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "complaint"), [(3, "nats.replicas: 3 is a cluster, and one server is there"), (0, "")]
+)
+def test_a_change_that_would_delete_what_is_stored_is_refused(replicas: int, complaint: str) -> None:
+    """As the API server would have it; nothing is changed."""
+    upgrade = ("upgrade", "funclet", CHART, "--namespace", RELEASE_NAMESPACE, "--reuse-values", "--dry-run=server")
+    done = helm(*upgrade, "--set", f"nats.replicas={replicas}")
+    assert (done.returncode == 0) is (not complaint)
+    assert complaint in done.stderr
