@@ -9,13 +9,23 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
 from tests.adapters.lambda_server import until
 from tests.ports import free_port
 
 from funclet.adapters.event_store import EventStore
-from funclet.adapters.event_streams import DEAD_LETTERS, EVENTS, RESULTS, StreamPolicy, make_streams
+from funclet.adapters.event_streams import (
+    DEAD_LETTERS,
+    EVENT_SUBJECT,
+    EVENTS,
+    RESULTS,
+    StreamPolicy,
+    make_streams,
+    place,
+)
 from funclet.adapters.jetstream import connect
 from funclet.adapters.nats_server import find_binary
+from funclet.adapters.sources.jetstream import JetStreamQueue
 from funclet.core.asynchronous import Event
 from funclet.errors import Unavailable
 
@@ -121,3 +131,23 @@ async def test_what_was_confirmed_survives_the_leaders_death(client: Client, ser
         return {int(message.data or b"-1") for message in messages}
 
     assert set(confirmed) <= await held()
+
+
+async def test_a_fetch_takes_all_that_it_is_sent(client: Client) -> None:
+    """The server's word that the batch is complete comes before messages that the other servers have yet to note."""
+    store = EventStore(client)
+    events = [Event(f"00000000-0000-4000-8000-{n:012d}", "default/hello", b"%d" % n) for n in range(100)]
+    await asyncio.gather(*(store.accept(event) for event in events))
+    subject = place(EVENT_SUBJECT, "default/hello")
+    config = ConsumerConfig(name="worker", filter_subject=subject, ack_wait=600, max_ack_pending=-1)
+    queue = await JetStreamQueue.open_consumer(client, EVENTS, config)
+    taken: list[bytes] = []
+
+    async def all_taken() -> bool:
+        messages = await queue.fetch(30, 0, 1 << 20)
+        await queue.acknowledge([message.receipt for message in messages])
+        taken.extend(message.data for message in messages)
+        return len(taken) >= len(events)
+
+    await until(all_taken)  # what a fetch loses comes again after ten minutes
+    assert sorted(taken) == sorted(event.payload for event in events)

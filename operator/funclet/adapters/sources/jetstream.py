@@ -34,6 +34,8 @@ ACKNOWLEDGE_ATTEMPTS = 3
 
 NO_RESPONDERS = "503"
 HEARTBEAT = "100"
+STILL_WANTED = "Nats-Pending-Messages"
+"""How many of the messages that were asked for have not been sent (ADR-13)."""
 
 
 class JetStreamQueue:
@@ -191,25 +193,33 @@ class JetStreamQueue:
 
 
 async def _collect(subscription: Subscription, taken: list[Msg], batch: int, window_seconds: float) -> None:
-    """Appends what arrives until the batch is full or the server says that this was all."""
+    """Appends what arrives until the batch is full, or all is there of which the server says that this was all.
+
+    It may say so first: a consumer of several servers sends a message when the others have noted it, its word at once.
+    """
     deadline = time.monotonic() + window_seconds + ANSWER_TIMEOUT_SECONDS
-    while len(taken) < batch:
+    sent = batch
+    while len(taken) < sent:
         try:
             message = await subscription.next_msg(timeout=max(0.001, deadline - time.monotonic()))
         except NatsTimeoutError:
             return  # the server went: what it sent is ours, the rest comes again
         if message.reply:
             taken.append(message)
-        elif _is_end(message):
-            return
+        else:
+            sent = min(sent, _count_sent(message, batch))
 
 
-def _is_end(message: Msg) -> bool:
-    """A message without a reply subject is the server's word on the request: 404 and 408 are "that was all"."""
-    status = (message.headers or {}).get("Status", "")
+def _count_sent(message: Msg, batch: int) -> int:
+    """A message without a reply subject is the server's word on the request: 404, 408 and 409 are "that was all".
+
+    How much that was follows from what it says is still wanted; 404, nothing, does not say.
+    """
+    headers = message.headers or {}
+    status = headers.get("Status", "")
     if status == NO_RESPONDERS:
         raise Unavailable("the consumer is gone", reason="ConsumerMissing")
-    return status != HEARTBEAT
+    return batch if status == HEARTBEAT else batch - int(headers.get(STILL_WANTED, batch))
 
 
 async def _close(subscription: Subscription) -> None:
