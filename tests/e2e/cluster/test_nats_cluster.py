@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -38,10 +39,10 @@ def rendered(world: ClusterWorld) -> str:
     return done.stdout
 
 
-def helm(*arguments: object) -> subprocess.CompletedProcess[str]:
+def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     own = ROOT / "build" / "bin" / "helm"
     kubeconfig = {"KUBECONFIG": str(ROOT / "build" / "kubeconfig")}
-    command = [own if own.exists() else "helm", *arguments]
+    command: list[str | Path] = [own if own.exists() else "helm", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**kubeconfig, **os.environ})
 
 
