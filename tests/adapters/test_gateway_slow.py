@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.adapters.gateway_world import Recorder, World, make_revision, running, until
 
+from funclet.gateway.call import Request
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.limits import Limits
 from funclet.gateway.reading import RequestReader
-from funclet.gateway.request import Request
 
 POST = b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nhost: x\r\n"
 MIB = 1024 * 1024

@@ -7,11 +7,10 @@ from tests.adapters.gateway_world import make_revision
 
 from funclet.adapters.metrics import InvocationMeters
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Call, Served
+from funclet.gateway.call import Call, Request, Served
 from funclet.gateway.limits import Limits
 from funclet.gateway.plain import PlainReader
 from funclet.gateway.reading import RequestReader
-from funclet.gateway.request import Request
 
 URL = b"/2015-03-31/functions/hello/invocations"
 HEAD = b"POST " + URL + b" HTTP/1.1\r\nHost: gateway\r\n"

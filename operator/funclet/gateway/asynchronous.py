@@ -2,17 +2,13 @@
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
 
 from funclet.adapters.event_log import EventLog
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import LambdaError, invocation_not_found, unavailable
 from funclet.errors import Unavailable
-from funclet.gateway.call import Acceptance, Lookup
+from funclet.gateway.call import Acceptance, Lookup, Request
 from funclet.gateway.lambda_reply import JSON, error_answer
-
-if TYPE_CHECKING:
-    from funclet.gateway.request import Request
 
 RETRY_AFTER_SECONDS = 1
 

@@ -6,25 +6,16 @@ FIN says no more than that (nginx and Go's net/http read it the same way).
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Protocol, cast
 
 from funclet.core.handover import NO_ROW, Row
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Call
+from funclet.gateway.call import Call, Request
+from funclet.gateway.heads import BODILESS, CLOSING, KEPT, WHOLE, encode_head
 from funclet.gateway.plain import PlainReader
 from funclet.gateway.reading import Bounds, RequestReader
-from funclet.gateway.request import Request
 from funclet.gateway.unread import Unread
-
-REASONS = {status.value: status.phrase for status in HTTPStatus}
-BODILESS = frozenset((204, 304))
-KEPT = b"\r\n"
-CLOSING = b"connection: close\r\n\r\n"
-"""The end of a head on a connection that is kept, and on one that is not."""
-WHOLE = b"%b%bcontent-length: %d\r\n%b%b"
-"""A whole answer: its own head, the date, the length of the body, the end of the head, the body."""
 
 
 class Owner(Bounds, Protocol):
@@ -204,10 +195,6 @@ class ClientProtocol(asyncio.Protocol):
         """Begin an answer whose length nobody knows yet. False: the caller is gone."""
         return self._begin(request, head, b"" if request.is_old else b"transfer-encoding: chunked\r\n")
 
-    def begin_answer(self, request: Request, answer: HttpAnswer) -> bool:
-        """The same with this status and these headers."""
-        return self.begin_stream(request, encode_head(answer))
-
     def _begin(self, request: Request, head: bytes, framing: bytes) -> bool:
         """Send a head. False: the caller is gone."""
         if request is not self._current or self._transport is None:
@@ -243,10 +230,6 @@ class ClientProtocol(asyncio.Protocol):
         """Close the connection amid the answer, so that the caller sees that it is not whole."""
         if request is self._current and self._transport is not None:
             self._transport.close()
-
-    def respond_with(self, request: Request, answer: bytes) -> None:
-        """Send a whole answer as it is."""
-        self.relay(request, answer, complete=True, keep_alive=True)
 
     def relay(self, request: Request, data: bytes, *, complete: bool, keep_alive: bool) -> None:
         """Send a part of an answer that is serialised already; `keep_alive` is what its head says."""
@@ -341,9 +324,3 @@ class ClientProtocol(asyncio.Protocol):
         """The gateway is stopping: close the connection unless an answer is due, which will close it."""
         if self._current is None and self._transport is not None:
             self._transport.close()
-
-
-def encode_head(answer: HttpAnswer) -> bytes:
-    """Status line and headers, each with its CRLF."""
-    headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-    return f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}\r\n{headers}".encode()

@@ -12,14 +12,13 @@ from pydantic import ValidationError
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.core.messages import PeerNote
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Call
+from funclet.gateway.call import Call, Caller, Request
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.limits import Limits
 from funclet.gateway.notes import NOTE_PATH
 from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.plain import PlainReader
 from funclet.gateway.relay import NOT_HOME, PASSED_OVER, SOURCE, TOKEN
-from funclet.gateway.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class Owner(Protocol):
     def find_key(self, request: Request) -> str | None:
         """The function that this request invokes."""
 
-    def read_plain(self, serves: Callable[[str, ClientProtocol], bool]) -> PlainReader:
+    def read_plain(self, serves: Callable[[str, Caller], bool]) -> PlainReader:
         """A reader of plain invocations; `serves`: whether they begin here and now."""
 
     def submit(self, call: Call) -> None:
@@ -79,7 +78,7 @@ class Door:
             headers=owner.limits.headers + OWN_HEADERS,
         )
         self.clients: set[ClientProtocol] = set()
-        self._known: set[ClientProtocol] = set()
+        self._known: set[Caller] = set()
         """Those that have shown the token."""
         self.plain = owner.read_plain(self._serves)
         self.submit = owner.submit
@@ -142,7 +141,7 @@ class Door:
             self._neighbourhood.pass_over_all(fields.pop(PASSED_OVER, b"").decode("latin-1"))
             self.place(request)
 
-    def _knows(self, client: ClientProtocol, token: bytes) -> bool:
+    def _knows(self, client: Caller, token: bytes) -> bool:
         if not token:
             return client in self._known
         if not hmac.compare_digest(token, self._token):
@@ -150,7 +149,7 @@ class Door:
         self._known.add(client)
         return True
 
-    def _serves(self, key: str, client: ClientProtocol) -> bool:
+    def _serves(self, key: str, client: Caller) -> bool:
         return client in self._known and self._neighbourhood.serves(key, client)
 
     def place(self, request: Request) -> None:
@@ -158,7 +157,7 @@ class Door:
         key = self._owner.find_key(request)
         if key is not None:
             if self._neighbourhood.find_peer(key) is not None:
-                request.client.respond_with(request, NOT_HOME)
+                request.client.relay(request, NOT_HOME, complete=True, keep_alive=True)
                 return
             if not self._neighbourhood.is_settled(key, request):
                 return

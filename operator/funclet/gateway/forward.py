@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from funclet.core.messages import Peer
+from funclet.gateway.call import Relay, Request
 from funclet.gateway.peer_connection import PeerConnection
-from funclet.gateway.relay import Relay
-from funclet.gateway.request import Request
 
 log = logging.getLogger(__name__)
 

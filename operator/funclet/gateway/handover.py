@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from funclet.adapters.metrics import CONNECTIONS_HANDED_OVER
+from funclet.gateway.call import Caller
 from funclet.gateway.client import ClientProtocol
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Handover:
         """Whether this is a process of this machine."""
         return name in self._siblings
 
-    def give(self, client: ClientProtocol, name: str) -> None:
+    def give(self, client: Caller, name: str) -> None:
         """Hand a connection over, if nothing of it is here and there is room for it in the inbox."""
         descriptor = client.descriptor if client.is_quiet else None
         if descriptor is not None and self._send(name, Parcel(self._name, client.moves + 1), descriptor):

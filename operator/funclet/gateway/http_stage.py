@@ -20,11 +20,10 @@ from funclet.core.http_event import (
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
 from funclet.core.routes import find_holders
-from funclet.gateway.call import Call, InstanceAnswer, Served
-from funclet.gateway.client import BODILESS
+from funclet.gateway.call import Call, InstanceAnswer, Request, Served
+from funclet.gateway.heads import BODILESS, encode_head
 from funclet.gateway.identifiers import new_request_id
 from funclet.gateway.lambda_stage import lineage_of
-from funclet.gateway.request import Request
 from funclet.gateway.tracing import Tracer
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
@@ -64,7 +63,7 @@ class HttpReply:
             client.respond(request, answer)
             return False
         call.stream_begun = True
-        return client.begin_answer(request, answer) and client.write_piece(request, body)
+        return client.begin_stream(request, encode_head(answer)) and client.write_piece(request, body)
 
     def refused(self, call: Call, error: LambdaError) -> int:
         """The function has not run."""

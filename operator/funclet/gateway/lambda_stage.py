@@ -22,10 +22,9 @@ from funclet.core.lambda_api import (
 )
 from funclet.core.revision import LATEST
 from funclet.core.trace import LINEAGE_LIMIT, advance, read_trace_id
-from funclet.gateway.call import Acceptance, Call, Lookup, Served
+from funclet.gateway.call import Acceptance, Call, Lookup, Request, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_reply import LambdaReply, error_answer
-from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.stream_reply import StreamReply
 from funclet.gateway.tracing import Tracer

@@ -6,9 +6,9 @@ from typing import Protocol, cast
 import httptools
 
 from funclet.core.messages import Peer
+from funclet.gateway.call import Relay, Request
 from funclet.gateway.delivery import acknowledged_bytes
-from funclet.gateway.relay import NOT_HOME, NOT_HOME_LINE, Relay
-from funclet.gateway.request import Request
+from funclet.gateway.relay import NOT_HOME, NOT_HOME_LINE
 
 CONNECT_TIMEOUT_SECONDS = 0.5
 

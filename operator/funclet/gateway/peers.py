@@ -10,13 +10,12 @@ from funclet.core.handover import NO_ROW, is_due, lengthen
 from funclet.core.homes import SETTLE_SECONDS, Homes
 from funclet.core.messages import Introduction, Peer, PeerNote, Peers, SlotNames
 from funclet.core.slots import Slot, SlotName
-from funclet.gateway.client import ClientProtocol
+from funclet.gateway.call import Caller, Relay, Request
 from funclet.gateway.dispatch import Dispatcher
 from funclet.gateway.forward import Forwarder
 from funclet.gateway.handover import Handover
 from funclet.gateway.notes import Notes
-from funclet.gateway.relay import PASSED_OVER, SOURCE, TOKEN, Relay, encode_request
-from funclet.gateway.request import Request
+from funclet.gateway.relay import PASSED_OVER, SOURCE, TOKEN, encode_request
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ class Neighbourhood:
         self._forwarder.forward(request, key)
         return False
 
-    def serves(self, key: str, client: ClientProtocol) -> bool:
+    def serves(self, key: str, client: Caller) -> bool:
         """Whether this caller's call of this function may begin here and now. False: nothing has happened."""
         homes = self.homes
         if not homes.others:
@@ -249,7 +248,7 @@ class Neighbourhood:
         if is_due(client.row, client.moves):
             self.loop.call_soon(self._hand_connection, client, peer)  # when the answer is written
 
-    def _hand_connection(self, client: ClientProtocol, peer: Peer) -> None:
+    def _hand_connection(self, client: Caller, peer: Peer) -> None:
         assert self._handover is not None
         if peer.id in self.homes.candidates:
             self._handover.give(client, peer.reporter)

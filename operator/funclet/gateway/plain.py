@@ -7,20 +7,15 @@ plain. What is not plain goes the long way (`reading`, `lambda_stage`), which al
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import httptools
 
 from funclet.core.lambda_api import is_plain_json
-from funclet.gateway.call import Call, Served
+from funclet.gateway.call import Call, Caller, Request, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
 from funclet.gateway.lambda_reply import LambdaReply
 from funclet.gateway.limits import Limits
-from funclet.gateway.request import Request
 from funclet.gateway.tracing import Tracer
-
-if TYPE_CHECKING:
-    from funclet.gateway.client import ClientProtocol
 
 LINES_LIMIT = 4096
 """Request lines that are remembered."""
@@ -41,7 +36,7 @@ class PlainReader:
         self,
         find_plain_key: Callable[[bytes], str | None],
         functions: Mapping[str, Served],
-        serves: Callable[[str, "ClientProtocol"], bool] | None,
+        serves: Callable[[str, Caller], bool] | None,
         limits: Limits,
         tracer: Tracer | None = None,
     ) -> None:
@@ -57,7 +52,7 @@ class PlainReader:
         self._judge = httptools.HttpRequestParser(None)
         self._reply = LambdaReply()
 
-    def read(self, client: "ClientProtocol", data: bytes) -> Request | None:
+    def read(self, client: Caller, data: bytes) -> Request | None:
         """The request that is all there is in `data`; None: it is not plain, and nothing has happened.
 
         Without a call it may not begin here and now."""

@@ -5,17 +5,15 @@ line feeds, …): a proxy in front may have understood it otherwise. No I/O.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httptools
 
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.gateway.budget import Budget, Lease
+from funclet.gateway.call import Caller, Request, add_field
+from funclet.gateway.head_rules import head_bytes, judge_head
 from funclet.gateway.limits import Limits
-from funclet.gateway.request import Request, add_field, head_bytes, judge_head
-
-if TYPE_CHECKING:
-    from funclet.gateway.client import ClientProtocol
 
 
 class Bounds(Protocol):
@@ -43,7 +41,7 @@ class RequestReader:
         "_owed", "_parser", "_request", "cut", "deadline", "fault", "queue", "received", "receiving",
     )  # fmt: skip
 
-    def __init__(self, client: "ClientProtocol", bounds: Bounds) -> None:
+    def __init__(self, client: Caller, bounds: Bounds) -> None:
         self._client = client
         self._bounds = bounds
         self._limits = bounds.limits

@@ -1,11 +1,6 @@
 """One request on its way to the home of its function: what is said about it, and how it is written."""
 
-from typing import TYPE_CHECKING
-
-from funclet.gateway.request import Request
-
-if TYPE_CHECKING:
-    from funclet.gateway.peer_connection import PeerConnection
+from funclet.gateway.call import Request
 
 TOKEN = b"x-funclet-peer-token"
 SOURCE = b"x-funclet-peer-source"
@@ -27,21 +22,6 @@ NOT_FORWARDED = frozenset(
     )
 )
 """Of the connection (RFC 9110, 7.6.1), or for us to say."""
-
-
-class Relay:
-    """One request that another gateway answers."""
-
-    __slots__ = ("begun", "connection", "deadline", "keep_alive", "key", "request")
-
-    def __init__(self, request: Request, key: str, deadline: float) -> None:
-        self.request = request
-        self.key = key
-        self.deadline = deadline
-        self.connection: PeerConnection | None = None
-        self.begun = False
-        """The caller has got a part of the answer."""
-        self.keep_alive = True
 
 
 def encode_request(request: Request, keep_alive: bool, extra: bytes) -> bytes:

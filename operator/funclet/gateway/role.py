@@ -20,7 +20,7 @@ from funclet.core.messages import FeedMessage, Peers
 from funclet.core.revision import Revision
 from funclet.gateway.asynchronous import Intake
 from funclet.gateway.budget import Budget
-from funclet.gateway.call import Acceptance, Call, Lookup
+from funclet.gateway.call import Acceptance, Call, Caller, Lookup, Relay, Request
 from funclet.gateway.client import ClientProtocol
 from funclet.gateway.demand import DemandReporter
 from funclet.gateway.dispatch import Dispatcher
@@ -34,8 +34,6 @@ from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
 from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.plain import PlainReader
-from funclet.gateway.relay import Relay
-from funclet.gateway.request import Request
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.tracing import Tracer
 
@@ -133,7 +131,7 @@ class Gateway:
             self._handover.start()
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def read_plain(self, serves: Callable[[str, ClientProtocol], bool] | None) -> PlainReader:
+    def read_plain(self, serves: Callable[[str, Caller], bool] | None) -> PlainReader:
         """A reader of plain invocations; `serves`: whether they begin here and now."""
         return PlainReader(self._lambda.find_plain_key, self._dispatcher.functions, serves, self.limits, self._tracer)
 
