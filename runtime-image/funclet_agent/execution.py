@@ -170,7 +170,7 @@ class ExecutionEnvironment:
         """
         self._ending = True
         self._out = None
-        self._telemetry.flush()
+        self._telemetry.hurry()
         asked = [extension for extension in self._extensions if extension.wants(extensions.SHUTDOWN)]
         for extension in asked:
             extension.give(extensions.shutdown_event(reason, deadline_ms))

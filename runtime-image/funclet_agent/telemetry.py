@@ -14,6 +14,8 @@ from funclet_agent.telemetry_subscription import EXTENSION, FUNCTION, Api, Subsc
 
 MAX_HISTORY_BYTES = 262_144
 """Of the init phase; as much as the least buffer of a subscriber. Platform events are few, and all kept."""
+HURRY_NS = 25_000_000
+"""How long events wait when the environment ends: the least that a subscription may ask for."""
 DROPPED = "platform.logsDropped"
 DROPPED_REASON = "Consumer seems to have fallen behind as it has not acknowledged receipt of logs."
 
@@ -23,6 +25,7 @@ class Buffer:
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
+        self._timeout_ns = subscription.timeout_ns
         self._events: list[bytes] = []
         self._bytes = 0
         self._dropped_records = 0
@@ -41,9 +44,15 @@ class Buffer:
             self.drop(1, len(event))
             return
         if self.due_at is None:
-            self.due_at = now + self._subscription.timeout_ns
+            self.due_at = now + self._timeout_ns
         self._events.append(event)
         self._bytes += len(event)
+
+    def hurry(self, now: int) -> None:
+        """What is there is due, and the rest soon."""
+        self._timeout_ns = HURRY_NS
+        if self.due_at is not None:
+            self.due_at = now
 
     def drop(self, records: int, size: int) -> None:
         """Count what the subscriber does not get."""
@@ -74,7 +83,7 @@ class Subscriber:
         if self.subscription.takes(kind):
             self.buffer.add(event, now)
             if self.buffer.is_full:
-                self.flush(now)
+                self._flush(now)
 
     @property
     def wake_at(self) -> int | None:
@@ -86,10 +95,14 @@ class Subscriber:
         if self._courier.wake_at is not None and self._courier.wake_at <= now:
             self._courier.look(now)
         elif self.buffer.is_full or (self.buffer.due_at is not None and self.buffer.due_at <= now):
-            self.flush(now)
+            self._flush(now)
 
-    def flush(self, now: int) -> None:
-        """Deliver all that there is, unless a delivery is under way."""
+    def hurry(self, now: int) -> None:
+        """The environment ends: deliver what there is, and what still comes."""
+        self.buffer.hurry(now)
+        self.look(now)
+
+    def _flush(self, now: int) -> None:
         if not self._courier.is_busy and self.buffer.due_at is not None:
             self._courier.deliver(self.subscription.frame(self.buffer.take()), now)
 
@@ -188,13 +201,13 @@ class Telemetry:
         """What FUNCTION or EXTENSION has printed: an event for each line, with an object where `as_json` finds one."""
         if self.is_silent:
             return
-        for line in data.decode(errors="backslashreplace").splitlines():
+        for line in data.decode(errors="backslashreplace").removesuffix("\n").split("\n"):
             self.publish(kind, read_object(line) if as_json else line)
 
-    def flush(self) -> None:
-        """The environment ends: deliver what there is, now."""
+    def hurry(self) -> None:
+        """The environment ends: deliver what there is, and what still comes."""
         for subscriber in self._subscribers:
-            subscriber.flush(time.monotonic_ns())
+            subscriber.hurry(time.monotonic_ns())
 
     def close(self) -> None:
         """Nobody is there any more."""

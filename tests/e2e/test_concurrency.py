@@ -88,3 +88,15 @@ def test_slots_share_one_instance_when_the_function_says_so(world: World, deploy
     answers = in_parallel(world, function, calls=4)
     assert [answer.payload for answer in answers] == ["met"] * 4
     assert world.instances(function) == 1
+
+
+def test_an_instance_knows_whether_it_is_provisioned(world: World, deploy: Deployer) -> None:
+    source = """
+        import os
+
+        def handler(event, context):
+            return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+    """
+    assert world.invoke(deploy.function(source)).payload == "on-demand"
+    kept = deploy.function(source, provisionedConcurrentExecutions=1)
+    assert world.invoke(kept).payload == "provisioned-concurrency"

@@ -197,10 +197,10 @@ def test_an_extension_gets_what_it_has_subscribed_to_and_by_tcp_a_line_each(agen
 
 
 def test_lines_of_json_are_objects_where_the_log_is_json(agent: Agent, listener: Listener) -> None:
-    body = "print(json.dumps({'level': 'INFO', 'message': 'hi'}), 'plain', sep=chr(10), flush=True)\n" + ECHO
+    body = "print(json.dumps({'level': 'INFO', 'message': 'hi'}), 'page' + chr(12), sep=chr(10), flush=True)\n" + ECHO
     start(agent, subscription(listener.port, "function"), body, log_format="JSON")
     events = listener.events.until_type("function", 2)
-    assert records(events, "function") == [{"level": "INFO", "message": "hi"}, "plain"]
+    assert records(events, "function") == [{"level": "INFO", "message": "hi"}, "page\f"]
 
 
 def test_a_delivery_is_tried_again_until_it_succeeds(agent: Agent, listener: Listener) -> None:

@@ -106,6 +106,16 @@ def test_a_buffer_is_due_when_its_first_event_has_waited() -> None:
     assert buffer.due_at is None
 
 
+def test_at_the_end_nothing_waits_for_long() -> None:
+    buffer = Buffer(read(buffering={"timeoutMs": 30_000}))
+    buffer.add(b"1", now=7)
+    buffer.hurry(now=8)
+    assert buffer.due_at == 8
+    buffer.take()
+    buffer.add(b"2", now=9)
+    assert buffer.due_at == 25_000_009
+
+
 @pytest.mark.parametrize(("size", "taken"), [(10, 1_000), (1_000, 263)])
 def test_a_buffer_takes_no_more_than_was_asked_for_and_counts_the_rest(size: int, taken: int) -> None:
     buffer = Buffer(read(buffering={"maxItems": 1_000}))
