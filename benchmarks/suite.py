@@ -24,7 +24,7 @@ from benchmarks.figure import Benchmark
 SUITE = (
     Benchmark(instance_cpu.measure, ("instance_cpu_us",)),
     Benchmark(gateway_cpu.measure, ("gateway_cpu_us",)),
-    Benchmark(gateway_tracing.measure, ("gateway_tracing_cpu_us",)),
+    Benchmark(gateway_tracing.measure, gateway_tracing.FIGURES),
     Benchmark(gateway_scaling.measure, gateway_scaling.FIGURES, limit_seconds=240),
     Benchmark(warm_rps.measure, ("warm_rps_per_core",)),
     Benchmark(added_latency.measure, ("added_latency_p50_ms", "added_latency_p99_ms")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from prometheus_client import REGISTRY
 from tests.collector.collector import Collector
 
-from funclet.adapters.otlp.exporter import SpanExporter, open_exporter
+from funclet.adapters.otlp.exporter import SLICE, SpanExporter, open_exporter
 from funclet.adapters.otlp.settings import OtlpSettings
 from funclet.core.spans import Kind, OneSpan, Span
 from funclet.core.trace import TraceContext
@@ -37,7 +38,7 @@ def collector() -> Iterator[Collector]:
 
 def record(number: int = 1, name: str = "process orders") -> OneSpan:
     span = Span(
-        name, Kind.CONSUMER, TraceContext(TRACE, f"{number:016x}", sampled=True), "c" * 16,
+        name, Kind.CONSUMER, TRACE, f"{number:016x}", "c" * 16,
         START_NS, END_NS, (("messaging.system", "nats"),),
         (("messaging.batch.message_count", number), ("faas.coldstart", True)), (ORIGIN,), failed=True,
     )  # fmt: skip
@@ -81,7 +82,7 @@ async def test_a_collector_gets_the_span_as_it_was_recorded(collector: Collector
     settings = replace(QUICK, endpoint=f"{collector.url}/v1/traces", gzip=gzip, timeout_seconds=30, resource=resource)
     before = counted()
     async with exporting(settings) as exporter:
-        exporter.put(record(3, name))
+        exporter.put(lambda: record(3, name))
         await eventually(lambda: counted() == before + 1)
     (span,) = collector.named(name, 1)
     assert (span.kind, span.trace_id, span.span_id, span.parent_id) == (Kind.CONSUMER, TRACE, f"{3:016x}", "c" * 16)
@@ -98,9 +99,35 @@ async def test_what_comes_faster_than_a_batch_goes_in_several(collector: Collect
     )
     async with exporting(settings) as exporter:
         for number in range(1, 11):
-            exporter.put(record(number, "in batches"))
+            exporter.put(functools.partial(record, number, "in batches"))
         # What fills no batch waits for its time; the end of the role does not.
     assert {span.span_id for span in collector.named("in batches", 10)} == {f"{n:016x}" for n in range(1, 11)}
+
+
+async def test_a_full_batch_does_not_wait_for_its_time(collector: Collector) -> None:
+    size = 2 * SLICE
+    settings = replace(QUICK, endpoint=f"{collector.url}/v1/traces", batch_size=size, timeout_seconds=30)
+    before = counted()
+    async with exporting(replace(settings, delay_seconds=3600)) as exporter:
+        for number in range(1, size + 1):
+            exporter.put(functools.partial(record, number, "a full batch"))
+        await eventually(lambda: counted() == before + size)
+
+
+async def test_a_record_that_cannot_be_told_harms_no_other_one(collector: Collector) -> None:
+    def fail() -> OneSpan:
+        raise ValueError("as a mistake would")
+
+    before, lost = counted(), counted("not_exported")
+    settings = replace(QUICK, endpoint=f"{collector.url}/v1/traces", timeout_seconds=30, queue_size=3)
+    async with exporting(settings) as exporter:
+        for tell in (record, fail, record):
+            exporter.put(tell)
+        await eventually(lambda: counted() == before + 2)
+        for _ in range(3):  # as many as there is room for
+            exporter.put(record)
+        await eventually(lambda: counted() == before + 5)
+    assert counted("not_exported") == lost + 1
 
 
 async def test_a_collector_that_is_down_costs_the_spans_and_nothing_else() -> None:
@@ -108,7 +135,7 @@ async def test_a_collector_that_is_down_costs_the_spans_and_nothing_else() -> No
         pass  # and nobody listens there any more
     before = counted("not_exported")
     async with exporting(replace(QUICK, endpoint=url)) as exporter:
-        exporter.put(record())
+        exporter.put(record)
         await eventually(lambda: counted("not_exported") == before + 1)
 
 
@@ -124,10 +151,10 @@ async def test_a_collector_that_hangs_fills_the_queue_and_no_more() -> None:
     async with server(hang) as url:
         exporter = SpanExporter(replace(QUICK, endpoint=url, queue_size=3, timeout_seconds=3600))
         await exporter.start()
-        exporter.put(record())
+        exporter.put(record)
         await asked.wait()
         for number in range(10):
-            exporter.put(record(number))
+            exporter.put(functools.partial(record, number))
         assert counted("queue_full") == full + 7
         await exporter.stop()  # which does not wait for it either
         assert counted("not_exported") == lost + 4
@@ -143,7 +170,7 @@ async def test_a_collector_that_is_busy_is_asked_again() -> None:
 
     before = counted()
     async with server(busy_once) as url, exporting(replace(QUICK, endpoint=url, timeout_seconds=30)) as exporter:
-        exporter.put(record())
+        exporter.put(record)
         await eventually(lambda: counted() == before + 1)
     assert bodies[0] == bodies[1]
     assert ExportTraceServiceRequest.FromString(bodies[0]).resource_spans[0].scope_spans[0].spans[0].name
@@ -159,7 +186,7 @@ async def test_a_collector_that_refuses_is_not_asked_again() -> None:
     before = counted("not_exported")
     settings = replace(QUICK, timeout_seconds=30, headers={"authorization": "Bearer x"})
     async with server(refuse) as url, exporting(replace(settings, endpoint=url)) as exporter:
-        exporter.put(record())
+        exporter.put(record)
         await eventually(lambda: counted("not_exported") == before + 1)
     assert asked == ["Bearer x"]
 
@@ -174,7 +201,7 @@ async def test_what_a_collector_rejects_of_a_batch_is_counted() -> None:
     async with server(reject_two) as url:
         exporter = SpanExporter(replace(QUICK, endpoint=url, timeout_seconds=30))
         for number in range(5):
-            exporter.put(record(number))
+            exporter.put(functools.partial(record, number))
         await exporter.start()
         await eventually(lambda: counted("rejected") == rejected + 2)
         await exporter.stop()

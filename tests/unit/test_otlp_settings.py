@@ -72,7 +72,7 @@ def test_all_variables_are_heard() -> None:
     assert settings.gzip
     assert (settings.timeout_seconds, settings.delay_seconds) == (2.5, 0.2)
     assert (settings.queue_size, settings.batch_size) == (10, 5)
-    assert (settings.sampler.bound, settings.sampler.parent_based) == (1 << 62, False)
+    assert (settings.sampler.bound, settings.sampler.parent_based) == ("4" + "0" * 15, False)
     assert settings.resource["service.name"] == "shop"
     assert settings.resource["deployment.environment.name"] == "staging"
 

@@ -14,24 +14,27 @@ from funclet.core.spans import (
     Invocation,
     Kind,
     Span,
+    WarmInvocation,
     find_error_type,
     function_attributes,
+    model_invocation,
 )
-from funclet.core.trace import TraceContext
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
-TRACE, ROOT, HANDLER = "a" * 32, "b" * 16, "c" * 16
+TRACE, HANDLER, REQUEST_ID = "a" * 32, "c" * 16, "8f507cfc-8697-4697-b07a-ac58fc914c95"
+ROOT = f"{1:016x}"
+"""The first id that is given."""
 WARM = Invocation(
     key="shop/hello",
     common=function_attributes("us-east-1", "shop/hello", "other"),
-    context=TraceContext(TRACE, ROOT, sampled=True),
+    trace_id=TRACE,
     parent_id="d" * 16,
     handler_id=HANDLER,
     start_ns=START,
     end_ns=START + 10 * MS,
     queue_ns=0,
-    request_id="r-1",
+    request_id=REQUEST_ID,
     method=b"POST",
     status=200,
     instance="python313-1",
@@ -58,9 +61,17 @@ def times(invocation: Invocation) -> dict[str, tuple[float, float]]:
 
 def test_a_warm_call_has_two_spans_and_the_way_is_shared_out_evenly() -> None:
     root, handler = WARM.spans(numbered())
-    assert (root.name, root.kind, root.parent_id, root.context.span_id) == ("invoke hello", Kind.SERVER, "d" * 16, ROOT)
-    assert (handler.kind, handler.parent_id, handler.context.span_id) == (Kind.INTERNAL, ROOT, HANDLER)
+    assert (root.name, root.kind, root.parent_id, root.span_id) == ("invoke hello", Kind.SERVER, "d" * 16, ROOT)
+    assert (handler.kind, handler.parent_id, handler.span_id) == (Kind.INTERNAL, ROOT, HANDLER)
     assert times(WARM) == {"invoke hello": (0, 10), "handler": (2, 8)}
+
+
+@pytest.mark.parametrize("parent_id", ["d" * 16, ""])
+def test_a_warm_call_has_the_same_spans_when_it_is_told_by_its_model(parent_id: str) -> None:
+    model = model_invocation("us-east-1", "shop/hello", "other", "", b"POST", 200, "python313-1", parent_id != "")
+    told = WarmInvocation(model, TRACE, parent_id, HANDLER, START, START + 10 * MS, REQUEST_ID, 6000)
+    assert told.spans(numbered()) == WARM._replace(parent_id=parent_id).spans(numbered())
+    assert told.size == 2
 
 
 def test_a_cold_call_tells_what_it_waited_for() -> None:
@@ -73,7 +84,7 @@ def test_a_cold_call_tells_what_it_waited_for() -> None:
         "handler": (31.5, 37.5),
     }
     parents = {span.name: span.parent_id for span in COLD.spans(numbered())}
-    queue = f"{1:016x}"
+    queue = f"{2:016x}"
     assert (parents["claim"], parents["specialise"]) == (queue, queue)
     assert (parents["queue"], parents["init"], parents["handler"]) == (ROOT, ROOT, ROOT)
 
@@ -144,7 +155,7 @@ invocations = st.builds(
 @given(invocations)
 def test_whatever_the_machines_say_each_span_is_within_its_parent(invocation: Invocation) -> None:
     spans = invocation.spans(numbered())
-    by_id: dict[str, Span] = {span.context.span_id: span for span in spans}
+    by_id: dict[str, Span] = {span.span_id: span for span in spans}
     assert invocation.size == len(spans) == len(by_id)
     for span in spans[1:]:
         parent = by_id[span.parent_id]
@@ -161,6 +172,7 @@ def test_whatever_the_machines_say_each_span_is_within_its_parent(invocation: In
         (b"{", "Unhandled"),
         (b"[" * 10_000, "Unhandled"),
         (b'{"errorType": "%b"}' % (b"x" * 1000), "x" * 256),
+        (rb'{"errorType": "half \ud83d"}', "half ?"),
         (b'{"errorType": "KeyError"}' + b" " * ERROR_OBJECT_BYTES, "Unhandled"),
     ],
 )

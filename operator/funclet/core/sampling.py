@@ -20,6 +20,8 @@ from funclet.errors import InvalidSpec
 SAMPLER_VARIABLE = "OTEL_TRACES_SAMPLER"
 ARGUMENT_VARIABLE = "OTEL_TRACES_SAMPLER_ARG"
 _ALL = 1 << 64
+_BEYOND = "g"
+"""Sorts behind all hexadecimal digits."""
 _PARENT_BASED = "parentbased_"
 _KINDS = ("always_on", "always_off", "traceidratio")
 SAMPLERS = (*_KINDS, *(_PARENT_BASED + kind for kind in _KINDS))
@@ -27,16 +29,16 @@ SAMPLERS = (*_KINDS, *(_PARENT_BASED + kind for kind in _KINDS))
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """`bound`: traces whose lower 64 bits are below it are recorded."""
+    """`bound`: traces whose last sixteen digits sort before it are recorded. Digits sort as their numbers do."""
 
-    bound: int = _ALL
+    bound: str = _BEYOND
     parent_based: bool = True
 
     def samples(self, trace_id: str, decided: bool | None = None) -> bool:
-        """Whether to record this trace (32 hexadecimal digits), about which a caller may have `decided`."""
+        """Whether to record this trace (32 digits, those above 9 in lower case). A caller may have `decided` on it."""
         if decided is not None and self.parent_based:
             return decided
-        return int(trace_id[16:], 16) < self.bound
+        return trace_id[16:] < self.bound
 
 
 def parse_sampler(name: str, argument: str) -> Sampler:
@@ -46,7 +48,8 @@ def parse_sampler(name: str, argument: str) -> Sampler:
         raise InvalidSpec(f"must be one of {', '.join(SAMPLERS)}, not {name!r}", field=SAMPLER_VARIABLE)
     kind = name.removeprefix(_PARENT_BASED)
     share = {"always_on": 1.0, "always_off": 0.0}.get(kind)
-    return Sampler(round(_ALL * (_parse_share(argument) if share is None else share)), name.startswith(_PARENT_BASED))
+    bound = round(_ALL * (_parse_share(argument) if share is None else share))
+    return Sampler(_BEYOND if bound == _ALL else f"{bound:016x}", name.startswith(_PARENT_BASED))
 
 
 def _parse_share(argument: str) -> float:

@@ -45,7 +45,7 @@ class Operation:
             attributes = (*self.span.attributes, *error_attributes(error_type))
             end_ns = max(self.span.start_ns, time.time_ns())
             ended = self.span._replace(end_ns=end_ns, attributes=attributes, failed=error_type is not None)
-            self.exporter.put(OneSpan(ended))
+            self.exporter.put(lambda: OneSpan(ended))
 
 
 class EventTracer:
@@ -78,9 +78,10 @@ class EventTracer:
 
     def _begin(self, name: str, parent: TraceContext, common: Attributes, attributes: Attributes) -> Span:
         assert self._exporter is not None
-        context = TraceContext(parent.trace_id, self._exporter.new_id(), sampled=True)
-        now_ns = time.time_ns()
-        return Span(name, Kind.CONSUMER, context, parent.span_id, now_ns, now_ns, common, attributes)
+        span_id, now_ns = self._exporter.new_id(), time.time_ns()
+        return Span(
+            name, Kind.CONSUMER, parent.trace_id, span_id, parent.span_id, now_ns, now_ns, common, attributes
+        )  # fmt: skip
 
 
 def _decision(parent: TraceContext) -> tuple[str, bool | None]:

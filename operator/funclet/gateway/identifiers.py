@@ -16,6 +16,8 @@ UUID_BYTES = 16
 TRACE_BYTES = 12
 UNDECIDED = ";Sampled=0"
 """Of a trace that begins here."""
+LOWER_DIGITS = slice(24, 40)
+"""Where such a header has the last half of the trace's id, by which it is decided whether it is recorded."""
 
 _uuids: list[str] = []
 _traces: list[str] = []

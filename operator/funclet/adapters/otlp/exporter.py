@@ -6,52 +6,40 @@ queue is full. Both are counted (`funclet_spans_dropped_total`).
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import chain
 from socket import gethostname
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from funclet.adapters.metrics import SPANS_DROPPED, SPANS_EXPORTED
 from funclet.adapters.otlp.collector import Collector
 from funclet.adapters.otlp.settings import OtlpSettings, read_settings
-from funclet.core.spans import NewId, Span
+from funclet.core.spans import NewId, Record
 from funclet.errors import InvalidSpec, Unavailable
+
+if TYPE_CHECKING:
+    from funclet.adapters.otlp.encoding import Batch
 
 log = logging.getLogger(__name__)
 
-SLICE = 32
-"""Records that are encoded in one go, which takes a third of a millisecond: then it is the calls' turn."""
+SLICE = 64
+"""Records that are encoded in one go: what they are made of is still in the core's cache, and calls hardly wait."""
 STOP_SECONDS = 3.0
 """For what is left when the role is stopped."""
-IDS = 64
+IDS = 256
+NO_ID = "0" * 16
 
 
-class Record(Protocol):
-    """Spans that belong together, not made yet."""
+def draw_ids() -> list[str]:
+    """Random ids of spans, many at a time: asking the kernel for each would cost more than all the rest.
 
-    @property
-    def size(self) -> int:
-        """How many there are."""
-
-    def spans(self, new_id: NewId) -> Sequence[Span]:
-        """The spans themselves."""
-
-
-class SpanIds:
-    """Random ids, bought in bulk: asking the kernel for each would cost more than all the rest."""
-
-    def __init__(self) -> None:
-        self._ids: list[str] = []
-
-    def new(self) -> str:
-        """Sixteen hexadecimal digits, of a span or half of a trace; not all of them zero, which W3C forbids."""
-        if not self._ids:
-            text = os.urandom(8 * IDS).hex()
-            self._ids = [text[start : start + 16] for start in range(0, len(text), 16)]
-        span_id = self._ids.pop()
-        return span_id if span_id.strip("0") else self.new()
+    Sixteen hexadecimal digits each, not all of them zero, which W3C forbids.
+    """
+    return [span_id for span_id in os.urandom(8 * IDS).hex("-", 8).split("-") if span_id != NO_ID]
 
 
 class SpanExporter:
@@ -61,26 +49,46 @@ class SpanExporter:
         from funclet.adapters.otlp.encoding import Batch, rejected_spans  # 7 MiB, for those alone who export
 
         self.sampler = settings.sampler
-        self.new_id = SpanIds().new
+        self.new_id: NewId = chain.from_iterable(iter(draw_ids, None)).__next__
         self._settings = settings
         self._collector = Collector(settings)
-        self._make_batch = Batch
+        self._make_batch = functools.partial(Batch, settings.resource, self.new_id)
         self._rejected_spans = rejected_spans
-        self._queue: deque[Record] = deque()
+        self._waiting = 0
+        """Records in the three places that follow."""
+        self._untold: list[Callable[[], Record]] = []
+        self._batch = self._make_batch()
+        self._full: deque[Batch] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._works = True
         self._stopping = False
 
-    def put(self, record: Record) -> None:
-        """Have these spans exported, or drop them where too many wait."""
-        queue = self._queue
-        if len(queue) >= self._settings.queue_size:
-            SPANS_DROPPED.labels("queue_full").inc(record.size)
+    def put(self, tell: Callable[[], Record]) -> None:
+        """Have spans exported, or drop them where too many wait. What they are is asked soon, between calls."""
+        if self._waiting >= self._settings.queue_size:
+            SPANS_DROPPED.labels("queue_full").inc(tell().size)
             return
-        queue.append(record)
-        if len(queue) == 1 or len(queue) == self._settings.batch_size:
+        self._waiting += 1
+        self._untold.append(tell)
+        if len(self._untold) == SLICE:
+            asyncio.get_running_loop().call_soon(self._encode)
+        if self._waiting == 1:
             self._wake.set()
+
+    def _encode(self) -> None:
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            try:
+                self._batch.add(tell())
+            except Exception:  # a record that cannot be encoded harms no other one
+                log.exception("spans not encoded")
+                self._waiting -= 1
+                SPANS_DROPPED.labels("not_exported").inc()
+            if len(self._batch) >= self._settings.batch_size:
+                self._full.append(self._batch)
+                self._batch = self._make_batch()
+                self._wake.set()
 
     async def start(self) -> None:
         """Begin to export."""
@@ -94,34 +102,40 @@ class SpanExporter:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(STOP_SECONDS):
                     await self._task
-        SPANS_DROPPED.labels("not_exported").inc(sum(record.size for record in self._queue))
+        while self._waiting:
+            SPANS_DROPPED.labels("not_exported").inc(len(self._take()))
         await self._collector.close()
 
     async def _run(self) -> None:
         while await self._due():
             try:
-                await self._export()
+                await self._export(self._take())
             except Exception:  # the outermost line of the loop
                 log.exception("spans not exported")
 
     async def _due(self) -> bool:
         """Wait until a batch is full or its first span has waited long enough. False: there will be none any more."""
-        while not self._queue and not self._stopping:
+        while not self._waiting and not self._stopping:
             self._wake.clear()
             await self._wake.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.delay_seconds):
-                while len(self._queue) < self._settings.batch_size and not self._stopping:
+                while not self._full and not self._stopping:
                     self._wake.clear()
                     await self._wake.wait()
-        return bool(self._queue)
+        return self._waiting > 0
 
-    async def _export(self) -> None:
-        batch = self._make_batch(self._settings.resource)
-        while self._queue and len(batch) < self._settings.batch_size:
-            for _ in range(min(SLICE, len(self._queue))):
-                batch.add(self._queue.popleft().spans(self.new_id))
-            await asyncio.sleep(0)
+    def _take(self) -> "Batch":
+        """The batch that is next."""
+        self._encode()
+        if not self._full:
+            self._full.append(self._batch)
+            self._batch = self._make_batch()
+        batch = self._full.popleft()
+        self._waiting -= batch.records
+        return batch
+
+    async def _export(self, batch: "Batch") -> None:
         rejected = None
         try:
             rejected = self._rejected_spans(await self._collector.send(batch.encode()))
