@@ -7,6 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from funclet_agent import loading
 from funclet_agent.control import ControlServer
 from funclet_agent.events import report
 from funclet_agent.instance import Instance
@@ -134,6 +135,7 @@ def main() -> int:
         port=supervisor.port,
         code="read-only" if supervisor.protects_code else "writable: this kernel has no Landlock for us",
     )
+    loading.rehearse()
     # What is here now stays: the collector need not touch it, so forked processes go on sharing its pages.
     gc.collect()
     gc.freeze()
