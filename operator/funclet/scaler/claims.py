@@ -10,7 +10,7 @@ from typing import Protocol
 
 from funclet.core.claims import ClaimQueue
 from funclet.core.instances import Instance
-from funclet.core.pool import POOL_MEMORY_MIB, Pool, find_claimable, may_use_pool, pool_of
+from funclet.core.pool import POOL_MEMORY_MIB, Pool, find_claimable, pool_of
 from funclet.core.revision import Revision
 from funclet.scaler.fleet import Fleet, NotCreated
 from funclet.scaler.phases import note_phase
@@ -87,6 +87,11 @@ class Claims:
         """No node had room to give a generic instance this function's size."""
         self._no_room_until[key] = self._clock() + NO_ROOM_SECONDS
 
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether any function waits for an instance of a pool."""
+        return bool(self._queue.pools)
+
     def is_waiting(self, key: str) -> bool:
         """Whether the function waits for an instance of the pool."""
         return self._queue.count(key) > 0
@@ -161,4 +166,4 @@ class Claims:
 
     def _may_claim(self, revision: Revision) -> bool:
         fits = self._clock() >= self._no_room_until.get(revision.key, 0.0)
-        return fits and self._pools.are_kept and may_use_pool(revision)
+        return fits and self._pools.are_kept and self._pools.has_user(revision.key)

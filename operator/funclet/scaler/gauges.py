@@ -16,8 +16,8 @@ class Gauges:
 
     def show_function(self, key: str, instances: list[Instance]) -> None:
         """A function's instances by state; one without instances has no series, so that idle functions cost nothing."""
-        counts = Counter(instance.state for instance in instances)
-        if counts == self._shown.get(key, Counter()):
+        counts, shown = Counter(instance.state for instance in instances), self._shown.get(key)
+        if counts == (shown or Counter()):
             return
         if not counts:
             self.forget_function(key)
@@ -25,7 +25,8 @@ class Gauges:
         self._shown[key] = counts
         namespace, _, name = key.partition("/")
         for state in SHOWN:
-            INSTANCES.labels(namespace, name, state.value).set(counts[state])
+            if shown is None or counts[state] != shown[state]:
+                INSTANCES.labels(namespace, name, state.value).set(counts[state])
 
     def forget_function(self, key: str) -> None:
         """Remove its series."""

@@ -57,6 +57,10 @@ class Pools:
         """Whether this installation has pools at all."""
         return self._limits.minimum > 0
 
+    def has_user(self, key: str) -> bool:
+        """Whether a generic instance can become one of this function."""
+        return key in self._pool_of
+
     def is_failing(self, pool: Pool) -> bool:
         """Whether its last instance did not start, and the next one is not tried yet."""
         return self._retries.wait_seconds("/".join(pool), self._clock()) > 0
