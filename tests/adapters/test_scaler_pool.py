@@ -16,7 +16,7 @@ from funclet.adapters.instances.processes import ProcessBackend
 from funclet.api.pod import PodSettings
 from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
-from funclet.scaler.labels import LONGEST_SECONDS, Labels
+from funclet.scaler.labels import LONGEST_SECONDS, QUIET_SECONDS, Labels
 from funclet.scaler.writer import Writer
 
 FAST = 20
@@ -145,7 +145,7 @@ async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes
     labels = Labels(writer, lambda: now[0])
     instances = [
         Instance(name, "default", "python3.11", 128, since=since, state=State.READY, function="default/f")
-        for name, since in (("first", 0.0), ("second", 0.5))
+        for name, since in (("first", 0.0), ("second", LONGEST_SECONDS / 2))
     ]
     for instance in instances:
         labels.postpone(instance, PodSettings())
@@ -154,8 +154,13 @@ async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes
     now[0] = LONGEST_SECONDS
     labels.write(quiet=False)
     assert [instance.written for instance in instances] == [True, False]
+    for quiet in (True, False, True):
+        labels.write(quiet=quiet)
+        assert not instances[1].written
+        now[0] += QUIET_SECONDS / 2
+    now[0] += QUIET_SECONDS
     labels.write(quiet=True)
-    assert all(instance.written for instance in instances)
+    assert instances[1].written
     await writer.stop()
     await backend.close()
 

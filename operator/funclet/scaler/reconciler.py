@@ -101,7 +101,7 @@ class Reconciler:
         """Give away what has become free."""
         if self._pusher is not None:
             self._claims.serve(self._pusher, self.misfit, self._not_created)
-            self._fleet.labels.write(quiet=self._pusher.is_idle)
+            self._fleet.labels.write(quiet=self._pusher.is_idle and not self._claims.are_waited_for)
 
     def recognise(self, instance: Instance) -> None:
         """What an instance from before this scaler is, and whose, is known."""
