@@ -32,7 +32,7 @@ SUITE = (
     Benchmark(event_accept.measure, ("event_accept_per_second", "event_accept_per_core")),
     Benchmark(idle_instance.measure, ("idle_instance_mib",), needs_cluster=True),
     Benchmark(cold_start_pool.measure, ("cold_start_pool_p50_ms", "cold_start_pool_p95_ms"), True, 240),
-    Benchmark(cold_start_100_functions.measure, ("cold_start_100_functions_p95_s",), True, 240),
+    Benchmark(cold_start_100_functions.measure, ("cold_start_100_functions_p95_s",), True, 300),
     Benchmark(cold_start_empty_pool.measure, ("cold_start_empty_pool_vs_bare_pod",), True),
     Benchmark(burst.measure, ("burst_beyond_pool", "burst_pool_share_ms"), True, 240),
     Benchmark(one_slot.measure, ("one_at_a_time_vs_16_slots",), True),

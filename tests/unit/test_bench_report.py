@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from benchmarks.figure import Benchmark, Beside, Budget, Figure, Peer, Unmeasured, from_json, to_json
 from benchmarks.one import run
+from benchmarks.quiet import Quiet, await_quiet, busy_share
 from benchmarks.report import beside_text, budget_text, markdown_table, number, value_text, verdict
 from benchmarks.suite import SUITE, chosen
 from benchmarks.warm_path import percentile
@@ -117,3 +118,15 @@ def test_a_peer_that_cannot_be_had_is_left_out_and_said() -> None:
 def test_percentiles_are_values_that_were_measured() -> None:
     values = [float(number) for number in range(100, 0, -1)]
     assert [percentile(values, share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 51.0, 96.0, 100.0]
+
+
+def test_a_machine_that_was_not_quiet_is_named_beside_the_figure() -> None:
+    assert busy_share((100, 1000), (150, 1200)) == 0.25
+    assert busy_share((100, 1000), (100, 1000)) == 0
+    assert Quiet(3.0, 0.2).why == ""
+    assert Quiet(60.0, 0.97).why == "the machine was 97% busy before, even after 60 s"
+
+
+def test_a_quiet_machine_is_waited_for_so_long_and_no_longer() -> None:
+    quiet = await_quiet(patience_seconds=0.0)
+    assert 0 <= quiet.busy_share <= 1
