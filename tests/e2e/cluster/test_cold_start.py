@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.e2e.conftest import Deployer
 from tests.e2e.worlds import ClusterWorld, eventually
 
-CALLS = 50
-BUDGET_MS = 100
-"""Plainly broken beyond it; `make bench` holds the figure against its real budget."""
+CALLS = 20
 POOL_SIZE = 2
 AT_ONCE = 30
 CALLERS = 16
@@ -25,15 +23,21 @@ def handler(event, context):
 """
 
 
-def wait_for_pool(world: ClusterWorld) -> None:
-    """Returns when all generic instances run."""
+def wait_for_pool(world: ClusterWorld) -> set[str]:
+    """The names of the generic instances, once all of them run."""
 
-    def is_full() -> bool:
+    def find_pool() -> set[str]:
         pods = world.objects("pods", world.namespace, "funclet.dev/state=generic")
-        running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
-        return len(running) == len(pods) >= POOL_SIZE
+        running = {pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"}
+        return running if len(running) == len(pods) >= POOL_SIZE else set()
 
-    eventually(is_full, seconds=90, every=0.2)
+    return eventually(find_pool, seconds=90, every=0.2)
+
+
+def instance_of(world: ClusterWorld, function: str) -> str:
+    """The name of its only instance, once that is written down."""
+    [pod] = eventually(lambda: world.objects("pods", world.namespace, f"funclet.dev/function={function}"), seconds=60)
+    return str(pod["metadata"]["name"])
 
 
 def timed_call(world: ClusterWorld, function: str) -> float:
@@ -50,20 +54,20 @@ def timed_call(world: ClusterWorld, function: str) -> float:
     return waited_ms
 
 
-def told(what: str, waited_ms: list[float]) -> float:
-    """Prints median and 95th percentile; returns the median."""
+def tell(what: str, waited_ms: list[float]) -> None:
+    """Prints median and 95th percentile. `make bench` holds them against budgets; a starved machine is no failure."""
     p50, p95 = statistics.median(waited_ms), statistics.quantiles(waited_ms, n=20)[-1]
     print(f"{what}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, {len(waited_ms)} calls")
-    return p50
 
 
-def test_one_after_another_from_the_pool(world: ClusterWorld, deploy: Deployer) -> None:
-    functions = [deploy.function(ONE, scaling={"idleTimeoutSeconds": 1}) for _ in range(CALLS)]
+def test_one_after_another_each_gets_an_instance_that_was_waiting(world: ClusterWorld, deploy: Deployer) -> None:
+    functions = [deploy.function(ONE, scaling={"idleTimeoutSeconds": 300}) for _ in range(CALLS)]
     waited_ms = []
     for function in functions:
-        wait_for_pool(world)
+        pool = wait_for_pool(world)
         waited_ms.append(timed_call(world, function))
-    assert told("cold start from the warm pool", waited_ms) <= BUDGET_MS
+        assert instance_of(world, function) in pool
+    tell("cold start from the warm pool", waited_ms)
 
 
 def test_more_functions_at_once_than_the_pool_has(world: ClusterWorld, deploy: Deployer) -> None:
@@ -71,7 +75,7 @@ def test_more_functions_at_once_than_the_pool_has(world: ClusterWorld, deploy: D
     wait_for_pool(world)
     with ThreadPoolExecutor(AT_ONCE) as callers:
         waited_ms = list(callers.map(lambda function: timed_call(world, function), functions))
-    told(f"{AT_ONCE} functions at once", waited_ms)
+    tell(f"{AT_ONCE} functions at once", waited_ms)
 
 
 def test_sixteen_callers_get_sixteen_instances_in_one_step(world: ClusterWorld, deploy: Deployer) -> None:
