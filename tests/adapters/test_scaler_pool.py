@@ -35,6 +35,7 @@ class ShortOfRoom(ProcessBackend):
         self.resize_refusal: str | None = None
         self.grants = True
         self.labels_are_written = True
+        self.labelled: list[str] = []
         self.resized = asyncio.Event()
         self.is_full = False
         self._postponed: list[InstanceRequest] = []
@@ -59,6 +60,7 @@ class ShortOfRoom(ProcessBackend):
             await super().create(request)
 
     async def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        self.labelled.append(name)
         if self.labels_are_written:
             await super().label(namespace, name, labels, annotations)
 
@@ -162,6 +164,33 @@ async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes
     labels.write(quiet=True)
     assert instances[1].written
     await writer.stop()
+    await backend.close()
+
+
+async def test_no_label_is_written_while_somebody_waits_for_the_pool(tmp_path: Path) -> None:
+    backend, now = ShortOfRoom(tmp_path), [0.0]
+
+    async def look(name: str, **demand: int) -> None:
+        """Half a second later, which is quiet for long enough if nobody waits."""
+        now[0] += 5 * QUIET_SECONDS
+        await world.report(name, **demand)
+
+    async with running_scaler(tmp_path, backend=backend, clock=lambda: now[0]) as world:
+        world.apply("first", "first-1")
+        world.apply("second", "second-1")
+        await until(lambda: bool(backend.requests))
+        backend.is_full = True
+        await world.report("first", queued=1)
+        [first] = await world.until_ready("first-1")
+        await world.report("second", queued=1)
+        for _ in range(3):
+            await look("first", in_flight=1)
+        assert backend.labelled == []
+        await backend.make_room()
+        [second] = await world.until_ready("second-1")
+        await look("first", in_flight=1)
+        await look("second", in_flight=1)
+        await until(lambda: backend.labelled == [first.name, second.name])
     await backend.close()
 
 
