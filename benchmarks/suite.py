@@ -28,13 +28,15 @@ SUITE = (
     Benchmark(gateway_scaling.measure, gateway_scaling.FIGURES, limit_seconds=240),
     Benchmark(warm_rps.measure, ("warm_rps_per_core",)),
     Benchmark(added_latency.measure, ("added_latency_p50_ms", "added_latency_p99_ms")),
-    Benchmark(overload.measure, ("overload_goodput_ratio", "overload_memory_mib")),
+    Benchmark(
+        overload.measure, ("overload_goodput_ratio", "overload_memory_mib"), limit_seconds=overload.LIMIT_SECONDS
+    ),
     Benchmark(event_accept.measure, ("event_accept_per_second", "event_accept_per_core")),
     Benchmark(idle_instance.measure, ("idle_instance_mib",), needs_cluster=True),
     Benchmark(cold_start_pool.measure, ("cold_start_pool_p50_ms", "cold_start_pool_p95_ms"), True, 240),
     Benchmark(cold_start_100_functions.measure, ("cold_start_100_functions_p95_s",), True, 300),
     Benchmark(cold_start_empty_pool.measure, ("cold_start_empty_pool_vs_bare_pod",), True),
-    Benchmark(burst.measure, ("burst_beyond_pool", "burst_pool_share_ms"), True, 240),
+    Benchmark(burst.measure, ("burst_beyond_pool", "burst_pool_share_ms"), True, 300),
     Benchmark(one_slot.measure, ("one_at_a_time_vs_16_slots",), True),
     Benchmark(queue_10000.measure, ("queue_10000_first_instance_ms",), True),
     Benchmark(metering.measure, ("metering_lost_or_doubled",), True, 180),
