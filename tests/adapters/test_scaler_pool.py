@@ -171,8 +171,8 @@ async def test_no_label_is_written_while_somebody_waits_for_the_pool(tmp_path: P
     backend, now = ShortOfRoom(tmp_path), [0.0]
 
     async def look(name: str, **demand: int) -> None:
-        """Half a second later, which is quiet for long enough if nobody waits."""
-        now[0] += 5 * QUIET_SECONDS
+        """A moment later, which is quiet for long enough if nobody waits."""
+        now[0] += 2 * QUIET_SECONDS
         await world.report(name, **demand)
 
     async with running_scaler(tmp_path, backend=backend, clock=lambda: now[0]) as world:

@@ -55,7 +55,7 @@ def test_ten_parallel_calls_get_ten_instances(world: World, deploy: Deployer) ->
 
     with ThreadPoolExecutor(10) as pool:
         assert len(set(pool.map(hold, range(10)))) == 10
-    assert world.instances(function) == 10
+    world.wait_instances(function, 10)
 
 
 def test_beyond_max_instances_calls_wait(world: World, deploy: Deployer) -> None:
@@ -87,7 +87,7 @@ def test_slots_share_one_instance_when_the_function_says_so(world: World, deploy
     )
     answers = in_parallel(world, function, calls=4)
     assert [answer.payload for answer in answers] == ["met"] * 4
-    assert world.instances(function) == 1
+    world.wait_instances(function, 1)
 
 
 def test_an_instance_knows_whether_it_is_provisioned(world: World, deploy: Deployer) -> None:

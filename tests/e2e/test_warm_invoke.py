@@ -18,5 +18,5 @@ def test_one_instance_serves_one_call_after_the_other(world: World, deploy: Depl
     answers = [world.invoke(function) for _ in range(20)]
     first_pid = answers[0].payload[0]
     assert [answer.payload for answer in answers] == [[first_pid, n] for n in range(1, 21)]
-    assert world.instances(function) == 1
+    world.wait_instances(function, 1)
     assert [answer.init_ms is not None for answer in answers] == [True] + [False] * 19

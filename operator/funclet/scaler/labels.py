@@ -20,7 +20,7 @@ from funclet.scaler.writer import Writer
 
 QUIET_SECONDS = 0.1
 """For how long nobody must have waited: in a burst the next callers are told of in a moment."""
-LONGEST_SECONDS = 5.0
+LONGEST_SECONDS = 1.0
 """For how long it waits at most, however many wait for instances."""
 
 

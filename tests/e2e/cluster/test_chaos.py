@@ -55,6 +55,7 @@ def test_an_instance_dies_and_only_its_callers_notice(world: ClusterWorld, deplo
         eventually(lambda: neighbour.statuses[200] > 10)
         with Steady(world, dying) as caller:
             eventually(lambda: caller.statuses[200] >= 1)
+            world.wait_instances(dying, 1)
             assert kill_processes(world, world.namespace, f"funclet.dev/function={dying}") == 1
             eventually(lambda: caller.failures, seconds=30)
             answered = caller.statuses[200]

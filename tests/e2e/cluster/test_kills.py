@@ -54,7 +54,7 @@ def test_the_scaler_dies_and_warm_functions_go_on(world: ClusterWorld, deploy: D
         assert world.invoke(later).payload == 2
         wait_for(world, "scaler")
     assert steady.failures == []
-    assert world.instances(function) == 1
+    world.wait_instances(function, 1)
     assert world.invoke(function).payload == instance
 
 
@@ -71,7 +71,8 @@ def test_a_scaler_that_dies_every_ten_seconds_fails_no_warm_call(world: ClusterW
             time.sleep(max(0.0, killed_at + SECONDS_BETWEEN_KILLS - time.monotonic()))
     assert steady.failures == []
     wait_for(world, "scaler")
-    assert [world.instances(name) for name in (function, *others)] == [1] * (1 + SCALER_KILLS)
+    for name in (function, *others):
+        world.wait_instances(name, 1)
     assert world.invoke(function).payload == instance
 
 
