@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -170,7 +171,7 @@ async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes
 async def test_no_label_is_written_while_somebody_waits_for_the_pool(tmp_path: Path) -> None:
     backend, now = ShortOfRoom(tmp_path), [0.0]
 
-    async def look(name: str, **demand: int) -> None:
+    async def look(name: str, **demand: Any) -> None:
         """A moment later, which is quiet for long enough if nobody waits."""
         now[0] += 2 * QUIET_SECONDS
         await world.report(name, **demand)
