@@ -2,8 +2,8 @@
 
 import asyncio
 
+from funclet.core.function_pool import FunctionPool
 from funclet.core.messages import DemandReport
-from funclet.core.slots import FunctionPool
 from funclet.errors import Unavailable
 from funclet.gateway.demand import DemandReporter
 

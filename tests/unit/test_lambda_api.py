@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from funclet.core import lambda_api
 from funclet.core.arn import account_id, function_arn
+from funclet.core.function_pool import RESERVED_LIMIT
 from funclet.core.lambda_api import LambdaError, Target, parse_target
-from funclet.core.slots import RESERVED_LIMIT
 
 ORDERS = account_id("orders")
 REQUEST = "e4b46cbf-b738-4c0e-8880-a18cdf61200e"

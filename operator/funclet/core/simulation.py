@@ -18,9 +18,9 @@ from typing import Any
 
 from funclet.core.arrival_rate import ArrivalRate
 from funclet.core.demand import Demand
+from funclet.core.function_pool import moving_average
 from funclet.core.keep_alive import IdleHistory
 from funclet.core.scaling import COLD_START_SECONDS, Idle, Policy, ScaleDecision, plan_scale_in
-from funclet.core.slots import moving_average
 
 REPORT_SECONDS = 0.005
 """A gateway whose queue grows reports as often (gateway.demand.URGENT_GAP_SECONDS)."""

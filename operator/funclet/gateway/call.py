@@ -5,17 +5,20 @@ A request knows the call that it has become, and the call the request that it an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from funclet.adapters.metrics import FunctionMeter
 from funclet.core.asynchronous import Event
+from funclet.core.function_pool import FunctionPool
 from funclet.core.handover import Row
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import LambdaError
 from funclet.core.revision import Revision
-from funclet.core.slots import FunctionPool, Slot
 from funclet.core.trace import lineage_token
 from funclet.gateway.budget import Lease
+
+if TYPE_CHECKING:
+    from funclet.core.slots import Slot
 
 
 class Caller(Protocol):

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from funclet.core.function_pool import FunctionPool
 from funclet.core.messages import DemandReport
-from funclet.core.slots import FunctionPool
 from funclet.errors import Unavailable
 
 log = logging.getLogger(__name__)

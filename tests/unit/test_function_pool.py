@@ -5,8 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from funclet.core.function_pool import CONNECT_FAILURES_LIMIT, FunctionPool
 from funclet.core.messages import InstanceAddress
-from funclet.core.slots import CONNECT_FAILURES_LIMIT, FunctionPool, Slot
+from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
 
 
