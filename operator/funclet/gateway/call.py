@@ -213,7 +213,7 @@ class Call:
     """One invocation."""
 
     __slots__ = (
-        "billed_ms", "body", "deadline", "duration_us", "more", "queued_at", "reply", "request", "request_id",
+        "billed_ms", "body", "duration_us", "more", "queued_at", "reply", "request", "request_id",
         "revision", "sent_at", "served", "slot", "stream_begun", "stream_start", "trace", "wants_stream",
     )  # fmt: skip
 
@@ -235,7 +235,8 @@ class Call:
         self.more = ""
         """Further header lines for the instance."""
         self.slot: Slot | None = None
-        self.queued_at = self.sent_at = self.deadline = 0.0
+        self.queued_at = self.sent_at = 0.0
+        """When it was admitted; when it was sent to its slot."""
         self.wants_stream = self.stream_begun = False
         """Whether the instance may answer bit by bit; whether the caller has got the first bit."""
         self.stream_start = b""

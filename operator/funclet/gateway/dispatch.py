@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_function
 from funclet.core.billing import billed_ms
+from funclet.core.function_pool import FunctionPool
 from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_error, unavailable
 from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
@@ -63,7 +64,7 @@ class Dispatcher:
     def submit(self, call: Call, any_length: bool = False) -> None:
         """Run the call now, queue it, or refuse it."""
         pool = call.served.pool
-        call.queued_at = now = self.loop.time()
+        now = self.loop.time()
         try:
             slot = pool.admit(call, len(call.body), any_length)
         except Throttled as error:
@@ -73,18 +74,17 @@ class Dispatcher:
         except Unavailable as error:
             self._refuse(call, unavailable(error.message))
             return
-        if slot is not None:
-            if pool not in self._demand.changed:
-                self._demand.touch(pool)
-            self._send(slot, call, now)
-        else:
-            call.deadline = now + self._settings.queue_timeout_seconds
+        call.queued_at = now
+        if slot is None:
             self._demand.hurry(pool)
+            return
+        if pool not in self._demand.changed:
+            self._demand.touch(pool)
+        self._send(slot, call, now)
 
     def _send(self, slot: Slot, call: Call, now: float) -> None:
         call.slot = slot
         call.sent_at = now
-        call.deadline = now + call.revision.timeout_seconds + self._guard_seconds
         (slot.channel or SlotConnection(self, slot)).send(call)
 
     def assign(self, pairs: list[tuple[Slot, Call]]) -> None:
@@ -158,7 +158,6 @@ class Dispatcher:
         """Try another slot, or wait again for as long as the call may."""
         pool = call.served.pool
         call.slot = None
-        call.deadline = call.queued_at + self._settings.queue_timeout_seconds
         log.info("call not delivered", extra={"function": pool.key, "instance": slot.instance.address.name})
         following = pool.retry(slot, call, self.loop.time(), len(call.body))
         self._demand.hurry(pool)
@@ -209,21 +208,19 @@ class Dispatcher:
         held, self._held = self._held, []
         for connection in held:
             connection.admit_answer()
-        for call in [call for call in self._calls() if call.deadline < now]:
-            if call.served.pool.forget(call):
-                self._demand.touch(call.served.pool)
-                self._refuse(call, unavailable("No instance became free in time."))
-            elif call.slot is not None:
-                self._expire(call.slot, call)
+        for served in [served for served in self.functions.values() if served.pool.in_flight or served.pool.waiting]:
+            self._end_late(served.pool, now)
 
-    def _calls(self) -> Iterator[Call]:
-        """All that run or wait."""
-        for served in self.functions.values():
-            pool = served.pool
-            if pool.in_flight or pool.waiting:
-                yield from pool.waiting
-                channels = (slot.channel for slot in pool.occupied())
-                yield from (channel.call for channel in channels if channel is not None and channel.call is not None)
+    def _end_late(self, pool: FunctionPool[Call], now: float) -> None:
+        queued_before = now - self._settings.queue_timeout_seconds
+        for call in [call for call in pool.waiting if call.queued_at < queued_before]:
+            pool.forget(call)
+            self._demand.touch(pool)
+            self._refuse(call, unavailable("No instance became free in time."))
+        for slot in list(pool.occupied()):
+            running = None if slot.channel is None else slot.channel.call
+            if running is not None and running.sent_at + running.revision.timeout_seconds + self._guard_seconds < now:
+                self._expire(slot, running)
 
     def _expire(self, slot: Slot, call: Call) -> None:
         """The instance did not even answer that the time is over."""

@@ -160,11 +160,11 @@ class RecordedReply:
         return status
 
     def refused(self, call: Call, error: LambdaError) -> int:
-        """The function has not run; a call that has a deadline has waited."""
+        """The function has not run; a call that was admitted has waited."""
         self._status = status = self._reply.refused(call, error)
         self._failed = False
         self._error_type = error.error_type
-        self._queue_seconds = FOR_EVER_SECONDS if call.deadline else 0.0
+        self._queue_seconds = FOR_EVER_SECONDS if call.queued_at else 0.0
         self._instance = self._duration_us = self._init_us = None
         self._end_ns = time.time_ns()
         self._tracer.put(self.tell)
