@@ -15,20 +15,28 @@ from tests.ports import free_port
 from funclet.adapters.nats_server import find_binary
 
 ROLES = ("nats", "scaler", "gateway", "events")
+"""All processes of a house with one NATS server."""
 RESTART_SECONDS = 0.2
 
 
 class MortalHouse:
-    """`folder` holds the resources' files in `resources`, and all that the processes write."""
+    """`folder` holds the resources' files in `resources`, and all that the processes write.
 
-    def __init__(self, folder: Path) -> None:
+    With several NATS servers they are called nats-0, nats-1 …, and all of them hold each message.
+    """
+
+    def __init__(self, folder: Path, servers: int = 1) -> None:
         self.resources, self._folder = folder / "resources", folder
-        self._nats_port = free_port()
+        names = ("nats",) if servers == 1 else tuple(f"nats-{number}" for number in range(servers))
+        self._nats_ports = {name: free_port() for name in names}
+        self._routes = {name: free_port() for name in names}
+        self._roles = (*names, *ROLES[1:])
         for name in ("resources", "instances", "logs"):
             (folder / name).mkdir(exist_ok=True)
         self.settings = Settings(
             resources=str(self.resources), instances=str(folder / "instances"),
-            nats_url=f"nats://127.0.0.1:{self._nats_port}", gateway_port=free_port(), scaler_port=free_port(),
+            nats_url=f"nats://127.0.0.1:{self._nats_ports[names[0]]}", gateway_port=free_port(),
+            scaler_port=free_port(), stream_replicas=servers,
             token=secrets.token_hex(16), secret=secrets.token_hex(32),
         )  # fmt: skip
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -37,7 +45,7 @@ class MortalHouse:
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def __enter__(self) -> Self:
-        for role in ROLES:
+        for role in self._roles:
             self._start(role)
         self._keeper.start()
         return self
@@ -71,7 +79,13 @@ class MortalHouse:
             self._processes[role] = subprocess.Popen(self._command(role), stdout=log, stderr=log, cwd=ROOT)
 
     def _command(self, role: str) -> list[str]:
-        if role == "nats":
-            store = str(self._folder / "jetstream")
-            return [find_binary(), "-a", "127.0.0.1", "-p", str(self._nats_port), "-js", "-sd", store]
+        if role in self._nats_ports:
+            store = str(self._folder / "jetstream" / role)
+            server = [find_binary(), "-a", "127.0.0.1", "-p", str(self._nats_ports[role]), "-js", "-sd", store]
+            return server + (self._cluster_options(role) if len(self._routes) > 1 else [])
         return [sys.executable, "-m", "tests.e2e.local.role_process", role, self.settings.to_json()]
+
+    def _cluster_options(self, role: str) -> list[str]:
+        routes = ",".join(f"nats://127.0.0.1:{port}" for port in self._routes.values())
+        own = f"nats://127.0.0.1:{self._routes[role]}"
+        return ["-n", role, "--cluster_name", "house", "--cluster", own, "--routes", routes]

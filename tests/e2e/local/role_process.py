@@ -49,6 +49,7 @@ class Settings:
     scaler_port: int
     token: str
     secret: str
+    stream_replicas: int = 1
 
     @property
     def gateway_url(self) -> str:
@@ -76,7 +77,7 @@ class Parts:
 async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """Each role reads the files for itself, and all come to the same revisions; so control needs no process here."""
     nats = await connect(settings.nats_url)
-    packages = await PackageStore.open(nats)
+    packages = await PackageStore.open(nats, settings.stream_replicas)
     resources = FileResources([Path(settings.resources)])
     catalog = Catalog(resources)
     reconciler = Reconciler(resources, packages, Streams(nats))
@@ -108,7 +109,7 @@ async def run_gateway(settings: Settings, own: Parts) -> None:
 async def run_events(settings: Settings, own: Parts) -> None:
     values = EventsSettings(
         internal_token=settings.token, nats_url=settings.nats_url, gateway_url=settings.gateway_url,
-        scaler_url=settings.scaler_url, async_retry_seconds=(0.5, 1),
+        scaler_url=settings.scaler_url, async_retry_seconds=(0.5, 1), stream_replicas=settings.stream_replicas,
     )  # fmt: skip
     gateway = GatewayClient(settings.gateway_url, settings.token)
     scaler = ScalerClient(settings.scaler_url, settings.token, f"events-{uuid.uuid4().hex[:12]}")
