@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from funclet.core.messages import InstanceAddress
 
+PING_SECONDS = 5.0
+"""As the scaler does: a feed that says nothing for 15 s is lost to a gateway, and begun anew."""
+
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\nx-funclet-duration-us: 41\r\n"
     b"x-funclet-max-memory-mib: 12\r\n\r\n" + b'"Hello, World!"'
@@ -136,13 +139,17 @@ async def serve_scaler(token: str, *slots: str) -> None:
     """A test's scaler, which tells the gateway of these instances."""
     from tests.adapters.gateway_world import Scaler
 
+    from funclet.core.messages import Ping
+
     scaler = Scaler()
     for slot in slots:
         function, _, port = slot.partition("=")
         scaler.instances.append(instance_address(function, int(port), token))
     await scaler.start()
     print(scaler.port, flush=True)
-    await asyncio.Event().wait()
+    while True:
+        await asyncio.sleep(PING_SECONDS)
+        scaler.say(Ping())
 
 
 async def serve_gateway(scaler_port: str, *slots: str) -> None:
