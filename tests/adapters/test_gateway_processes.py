@@ -79,6 +79,7 @@ class Replicas:
         self.slots: list[Slot] = []
         self.all: list[GatewayProcess] = []
         self.ready: list[GatewayProcess] = []
+        self.ending: list[GatewayProcess] = []
         self.outcomes: collections.Counter[str] = collections.Counter()
 
     async def start(self, handler: Handler, slots: int) -> None:
@@ -94,6 +95,13 @@ class Replicas:
         self.all.append(await process.start())
         return process
 
+    async def end(self, process: GatewayProcess) -> int:
+        """As a pod is deleted: the Service sends it no new callers, and it is told to end. Its exit code."""
+        self.ending.append(process)
+        self.ready = [other for other in self.ready if other is not process]
+        process.process.terminate()
+        return await asyncio.wait_for(process.process.wait(), 60)
+
     async def stop(self) -> None:
         self._probing.cancel()
         for process in self.all:
@@ -104,9 +112,9 @@ class Replicas:
 
     async def _probe(self) -> None:
         while True:
-            self.ready = [
-                process for process in self.all if process.process.returncode is None and await process.is_ready()
-            ]
+            running = [process for process in self.all if process.process.returncode is None]
+            ready = [process for process in running if await process.is_ready()]
+            self.ready = [process for process in ready if process not in self.ending]
             await asyncio.sleep(0.05)
 
     @contextlib.asynccontextmanager
@@ -151,14 +159,12 @@ async def test_a_replica_that_is_ended_fails_no_call(replicas: Replicas) -> None
     await until(lambda: len(replicas.ready) == 2)
     async with replicas.steady_load() as more:
         await more(200)
-        first.process.terminate()
-        assert await asyncio.wait_for(first.process.wait(), 60) == 0
+        assert await replicas.end(first) == 0
         await more(200)
         third = await replicas.add()
         await until(lambda: third in replicas.ready)
         await more(200)
-        second.process.terminate()
-        assert await asyncio.wait_for(second.process.wait(), 60) == 0
+        assert await replicas.end(second) == 0
         await more(200)
     assert replicas.outcomes.keys() == {"200"}
     assert max(slot.most_running for slot in replicas.slots) == 1
