@@ -29,6 +29,7 @@ from funclet.adapters.parentage import be_terminated_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
+CHART = ROOT / "helm" / "funclet"
 RELEASE_NAMESPACE = "funclet"
 METRICS_PORT = 9090
 
@@ -286,12 +287,17 @@ class LocalWorld(World):
             self.said.append(line.rstrip("\n"))
 
 
+def find_program(name: str) -> str:
+    """The cluster's own one, or that of this machine."""
+    own = ROOT / "build" / "bin" / name
+    return str(own) if own.exists() else name
+
+
 class ClusterWorld(World):
     """The cluster of KUBECONFIG, on which the chart is installed; a namespace of its own for each session."""
 
     def __init__(self) -> None:
-        own = ROOT / "build" / "bin" / "kubectl"
-        self._kubectl = str(own) if own.exists() else "kubectl"
+        self._kubectl, self._helm = (find_program(name) for name in ("kubectl", "helm"))
         self._environment = {"KUBECONFIG": str(ROOT / "build" / "kubeconfig"), **os.environ}
         self.namespace = f"e2e-{uuid.uuid4().hex[:6]}"
         self.url = os.environ.get("URL", "").rstrip("/") or f"http://{self._address('funclet-gateway')}"
@@ -309,6 +315,11 @@ class ClusterWorld(World):
         return subprocess.run(
             [self._kubectl, *arguments], input=stdin, capture_output=True, text=True, env=self._environment, timeout=120
         )
+
+    def helm(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """helm, which may fail."""
+        command = [self._helm, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=self._environment, timeout=120)
 
     def objects(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         """Objects of a kind that are not on their way out."""

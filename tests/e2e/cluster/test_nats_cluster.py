@@ -3,15 +3,12 @@
 import asyncio
 import itertools
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from tests.e2e.worlds import RELEASE_NAMESPACE, ROOT, ClusterWorld
+from tests.e2e.worlds import CHART, RELEASE_NAMESPACE, ClusterWorld
 
 from funclet.adapters.event_store import EventStore
 from funclet.adapters.event_streams import EVENTS, StreamPolicy, make_streams
@@ -19,7 +16,6 @@ from funclet.adapters.jetstream import connect
 from funclet.core.asynchronous import Event
 from funclet.errors import Unavailable
 
-CHART = ROOT / "helm" / "funclet"
 RELEASE = "three"
 NAME = f"{RELEASE}-funclet-nats"
 TEMPLATES = ("configmap", "service", "serviceaccount", "statefulset")
@@ -34,16 +30,9 @@ def rendered(world: ClusterWorld) -> str:
     repository, _, tag = deployment["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")
     chosen = [f"--show-only=templates/nats/{template}.yaml" for template in TEMPLATES]
     values = f"nats.replicas=3,nats.persistence.enabled=false,image.repository={repository},image.tag={tag}"
-    done = helm("template", RELEASE, CHART, "--namespace", world.namespace, "--set", values, *chosen)
+    done = world.helm("template", RELEASE, CHART, "--namespace", world.namespace, "--set", values, *chosen)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    own = ROOT / "build" / "bin" / "helm"
-    kubeconfig = {"KUBECONFIG": str(ROOT / "build" / "kubeconfig")}
-    command: list[str | Path] = [own if own.exists() else "helm", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**kubeconfig, **os.environ})
 
 
 @pytest.fixture
@@ -146,9 +135,11 @@ async def test_what_was_confirmed_survives_the_end_of_the_leader(world: ClusterW
 @pytest.mark.parametrize(
     ("replicas", "complaint"), [(3, "nats.replicas: 3 is a cluster, and one server is there"), (0, "")]
 )
-def test_a_change_that_would_delete_what_is_stored_is_refused(replicas: int, complaint: str) -> None:
+def test_a_change_that_would_delete_what_is_stored_is_refused(
+    world: ClusterWorld, replicas: int, complaint: str
+) -> None:
     """As the API server would have it; nothing is changed."""
     upgrade = ("upgrade", "funclet", CHART, "--namespace", RELEASE_NAMESPACE, "--reuse-values", "--dry-run=server")
-    done = helm(*upgrade, "--set", f"nats.replicas={replicas}")
+    done = world.helm(*upgrade, "--set", f"nats.replicas={replicas}")
     assert (done.returncode == 0) is (not complaint)
     assert complaint in done.stderr

@@ -67,3 +67,14 @@ def test_each_runtime_is_what_its_name_says(
 
     runtimes = runtimes_of(world)
     assert [told_by(runtime) for runtime in runtimes] == runtimes
+
+
+def test_an_instance_has_lambdas_name_for_itself(world: ClusterWorld, deploy: Deployer) -> None:
+    """Extensions listen for telemetry at that name."""
+    source = """
+        import socket
+
+        def handler(event, context):
+            return [socket.gethostbyname(name) for name in ("sandbox.localdomain", "sandbox")]
+    """
+    assert world.invoke(deploy.function(source)).payload == ["127.0.0.1", "127.0.0.1"]

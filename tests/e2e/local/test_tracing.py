@@ -1,25 +1,15 @@
 """What Funclet records, as a real OpenTelemetry Collector gets it from `funclet local`."""
 
 import json
-import secrets
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.collector.collector import Collector, Span
+from tests.collector.collector import Collector
 from tests.e2e.conftest import Deployer, StreamMaker
+from tests.e2e.traces import CONSUMER, PRODUCER, SAYING, SERVER, Caller, assert_is_tree
 from tests.e2e.worlds import LocalWorld
 
-SERVER, PRODUCER, CONSUMER = 2, 4, 5
-SAYING = """
-import os
-def handler(event, context):
-    if event.get("fail"):
-        raise KeyError("a secret")
-    status = event.get("queryStringParameters", {}).get("status", "200")
-    return {"statusCode": int(status), "body": os.environ["_X_AMZN_TRACE_ID"]}
-"""
 RETRY = ("--async-retry-seconds", "0.1", "0.1")
 
 
@@ -37,28 +27,6 @@ def world(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Ite
     world = LocalWorld(tmp_path_factory.mktemp("resources"), *RETRY, environment=environment)
     yield world
     world.close()
-
-
-class Caller:
-    """Somebody who records, and calls within a span of his own."""
-
-    def __init__(self, *, sampled: bool = True) -> None:
-        self.trace_id, self.span_id = secrets.token_hex(16), secrets.token_hex(8)
-        self.headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{int(sampled):02x}"}
-
-    def invoke(self, world: LocalWorld, function: str, payload: Any = None, **more: str) -> httpx.Response:
-        url = f"{world.endpoint}/2015-03-31/functions/{function}/invocations"
-        return httpx.post(url, json=payload or {}, headers={**self.headers, **more}, timeout=30)
-
-
-def assert_is_tree(spans: Iterable[Span], parent_id: str) -> None:
-    """All hang together below this span, and each is within its parent."""
-    by_id = {span.span_id: span for span in spans}
-    for span in by_id.values():
-        assert span.parent_id == parent_id or span.parent_id in by_id, span
-        if span.parent_id in by_id:
-            parent = by_id[span.parent_id]
-            assert parent.start_ns <= span.start_ns <= span.end_ns <= parent.end_ns, (parent, span)
 
 
 def test_the_first_call_tells_its_cold_start_and_the_second_has_none(
