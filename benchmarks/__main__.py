@@ -127,14 +127,14 @@ def main() -> int:
     if not options.only:
         RESULT.unlink(missing_ok=True)
     (LOGS / "machine.json").write_text(json.dumps(machine.describe()))
-    began = time.monotonic()
-    no_cluster = install_cluster() if any(one.needs_cluster for one in benchmarks) else ""
-    figures: list[Figure] = []
-    for benchmark in benchmarks:
-        if benchmark.needs_cluster and no_cluster:
-            figures += unmeasured(benchmark, no_cluster)
-        else:
-            figures += measure(benchmark, shlex.split(options.under))
+    began, under = time.monotonic(), shlex.split(options.under)
+    figures = [
+        figure for benchmark in benchmarks if not benchmark.needs_cluster for figure in measure(benchmark, under)
+    ]
+    on_cluster = [benchmark for benchmark in benchmarks if benchmark.needs_cluster]
+    no_cluster = install_cluster() if on_cluster else ""  # only now: a node has always something to do
+    for benchmark in on_cluster:
+        figures += unmeasured(benchmark, no_cluster) if no_cluster else measure(benchmark, under)
     keep(figures)
     console.print(table(figures))
     console.print(f"{len(figures)} figures in {time.monotonic() - began:.0f} s, also in {RESULT.relative_to(ROOT)}")
