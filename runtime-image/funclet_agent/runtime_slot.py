@@ -20,11 +20,12 @@ from funclet_agent.events import report
 from funclet_agent.execution import HOST, ExecutionEnvironment
 from funclet_agent.failures import timeout_failure, timeout_message
 from funclet_agent.http_server import Exchange, HttpServer
-from funclet_agent.invocation import Invocation, Outcome, Recorder, failed
+from funclet_agent.invocation import Invocation, Outcome, failed
 from funclet_agent.listening import listen
 from funclet_agent.logs import InvocationLog
 from funclet_agent.loop import Loop
 from funclet_agent.process import Plan
+from funclet_agent.recorder import Recorder
 from funclet_agent.runtime_doors import GatewayDoor
 from funclet_agent.state import FAILED, SUCCEEDED, State
 from funclet_agent.template import INIT_LIMIT_NS
