@@ -128,7 +128,10 @@ class Replicas:
                 number += 1
                 try:
                     answer = await gateway.invoke(NAMES[number % len(NAMES)])
-                    self.outcomes[str(answer.status_code)] += 1
+                    told = (
+                        "200" if answer.status_code == 200 else f"{answer.status_code} {answer.headers} {answer.text}"
+                    )
+                    self.outcomes[told] += 1
                 except httpx.HTTPError as error:
                     self.outcomes[repr(error)] += 1
 
