@@ -123,6 +123,10 @@ class Cluster(ClusterWorld):
 
         self.wait(is_complete, f"{size} generic instances", seconds)
 
+    def wait_labelled(self, function: str) -> None:
+        """Returns when the function's instance says whose it is: its labels are written when nobody waits any more."""
+        self.wait(lambda: bool(self.list_pods(f"funclet.dev/function={function}")), f"the labels of {function}", 30)
+
     def wait_gone(self, selector: str, seconds: float = 90) -> None:
         """Returns when the last pod with these labels has ended: until then its end takes the kubelet's time."""
         path = f"/api/v1/namespaces/{self.namespace}/pods"

@@ -42,6 +42,7 @@ def throughput(world: Cluster, source: str, name: str, slots: int) -> float:
     world.wait_pool(CALLERS)
     request = world.request(function)
     uvloop.run(call_each(world.host, world.port, [request] * CALLERS))
+    world.wait_labelled(function)
     world.wait_pool(CALLERS)  # its refill takes the CPU that is measured here
     return uvloop.run(calls_per_second(world, request))
 
