@@ -4,8 +4,8 @@ So a schedule that was due while nobody was there is made up for, and one that w
 """
 
 import json
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from nats.aio.client import Client
@@ -17,6 +17,7 @@ from funclet.adapters.jetstream import unavailable_when_unreachable
 
 BUCKET = "FUNCLET_SCHEDULES"
 ANSWER_SECONDS = 5.0
+NOT_YET = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Progress:
     generation: int
     since: datetime
     done: datetime | None = None
+
+    @property
+    def rest(self) -> datetime:
+        """From when on what is due is not done with."""
+        return self.since if self.done is None else self.done + NOT_YET
 
     def to_json(self) -> bytes:
         """As it is stored."""
@@ -66,10 +72,10 @@ class ScheduleJournal:
                     continue  # somebody else began it meanwhile
                 return fresh
 
-    async def note(self, key: str, progress: Progress, done: datetime) -> None:
-        """All times up to this one are done with."""
+    async def note(self, key: str, progress: Progress) -> None:
+        """It has come so far."""
         with unavailable_when_unreachable():
-            await (await self._open()).put(key, replace(progress, done=done).to_json())
+            await (await self._open()).put(key, progress.to_json())
 
     async def forget(self, key: str, uid: str) -> None:
         """This Trigger is gone; perhaps another one has its name by now."""

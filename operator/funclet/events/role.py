@@ -15,11 +15,12 @@ from funclet.adapters.schedule_journal import ScheduleJournal
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
-from funclet.core.event_filter import filter_of, filter_problem
+from funclet.core.event_filter import filter_of
 from funclet.core.messages import Draining, FeedMessage
 from funclet.core.resolve import may_run
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
+from funclet.errors import InvalidSpec
 from funclet.events.asynchronous import AsynchronousInvocations
 from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger, report_forever
@@ -160,7 +161,11 @@ class Events:
 def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: str) -> RunnerSpec | None:
     """What should run for a Trigger. None: it is disabled or refused, has another source, or has no function."""
     source = trigger.spec.jetstream
-    if source is None or not may_run(trigger) or revision is None or filter_problem(source):
+    if source is None or not may_run(trigger) or revision is None:
+        return None
+    try:
+        event_filter = filter_of(source)
+    except InvalidSpec:
         return None
     return RunnerSpec(
         trigger=key,
@@ -170,5 +175,5 @@ def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: s
         subject=source.subject,
         policy=policy_of(source, revision.timeout_seconds),
         source=Queue(source.stream, region, account_id(trigger.metadata.namespace)),
-        filter=filter_of(source),
+        filter=event_filter,
     )

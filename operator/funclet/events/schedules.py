@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_SLEEP_SECONDS = 20.0
 """The clock may be set meanwhile."""
-NOT_YET = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +145,27 @@ class Schedules:
         progress = entry.progress
         if progress is None:
             progress = await self._journal.begin(spec.trigger, spec.uid, spec.generation, now)
-        first = progress.since if progress.done is None else progress.done + NOT_YET
-        missed = list(takewhile(lambda due: due <= now, spec.schedule.due_from(first, progress.since)))
+        missed = list(takewhile(lambda due: due <= now, spec.schedule.due_from(progress.rest, progress.since)))
         if missed:
             await self._fire(spec, missed[-1], now - missed[-1], len(missed) - 1)
-            await self._journal.note(spec.trigger, progress, missed[-1])
-            first = missed[-1] + NOT_YET
-            progress = Progress(progress.uid, progress.generation, progress.since, missed[-1])
+            progress = replace(progress, done=missed[-1])
+            await self._journal.note(spec.trigger, progress)
         entry.progress = progress
-        entry.due = next(spec.schedule.due_from(first, progress.since), None)
+        entry.due = next(spec.schedule.due_from(progress.rest, progress.since), None)
 
     async def _fire(self, spec: ScheduleSpec, due: datetime, late: timedelta, earlier: int) -> None:
         """Accept its event, unless it comes too late. `earlier` times before it are not made up for."""
         namespace, _, name = spec.trigger.partition("/")
         missed = SCHEDULED.labels(namespace, name, "missed")
-        missed.inc(earlier)
         if late.total_seconds() > spec.source.maximum_event_age_in_seconds:
-            missed.inc()
+            missed.inc(earlier + 1)
             log.warning("schedule missed", extra={"trigger": spec.trigger, "due": due.isoformat()})
             return
         execution = execution_id(spec.trigger, spec.uid, due)
         body = payload(spec.source, namespace, name, self._region, execution, due)
         if await self._store.accept_once(Event(execution, spec.function, body)):
             SCHEDULED.labels(namespace, name, "invoked").inc()
+            missed.inc(earlier)  # by the replica whose event it is, as once for all
             log.info("schedule due", extra={"trigger": spec.trigger, "due": due.isoformat(), "request_id": execution})
 
     async def _forget_gone(self) -> None:
