@@ -16,7 +16,7 @@ from benchmarks.processes import python_server, tree
 
 with python_server(*sys.argv[1:]) as server:
     print(*tree(server.pid), flush=True)
-    time.sleep(600)
+    time.sleep(600)  # until the test kills it
 """
 
 

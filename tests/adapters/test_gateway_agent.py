@@ -22,7 +22,7 @@ CODE = """
 import gc, mmap, os, time
 def handler(event, context):
     if event == "sleep":
-        time.sleep(30)
+        time.sleep(30)  # beyond its timeout, which ends it
     if event == "hide":  # from the agent: it says in the shared memory that it is idle
         for page in gc.get_objects():
             if isinstance(page, mmap.mmap):
