@@ -151,3 +151,31 @@ async def test_a_fetch_takes_all_that_it_is_sent(client: Client) -> None:
 
     await until(all_taken)  # what a fetch loses comes again after ten minutes
     assert sorted(taken) == sorted(event.payload for event in events)
+
+
+async def test_a_consumer_may_be_asked_as_soon_as_it_is_made(client: Client, servers: dict[str, Server]) -> None:
+    """The answer that it is made may overtake the word to the other servers of where it is."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [client]
+        for name in NAMES[1:]:
+            clients.append(await connect(f"nats://127.0.0.1:{servers[name].port}"))
+            stack.push_async_callback(clients[-1].close)
+        for number in range(60):
+            config = ConsumerConfig(name=f"worker-{number}", filter_subject=place(EVENT_SUBJECT, f"default/f{number}"))
+            queue = await JetStreamQueue.open_consumer(clients[number % 3], EVENTS, config)
+            assert await queue.fetch(30, 0, 1 << 20) == []
+
+
+async def test_a_consumer_that_was_deleted_is_told_of(client: Client) -> None:
+    config = ConsumerConfig(name="worker", filter_subject=place(EVENT_SUBJECT, "default/hello"))
+    queue = await JetStreamQueue.open_consumer(client, EVENTS, config)
+    await client.jetstream().delete_consumer(EVENTS, "worker")
+
+    async def told() -> bool:
+        try:
+            await queue.fetch(30, 0, 1 << 20)
+        except Unavailable as error:
+            return error.reason == "ConsumerMissing"
+        return False
+
+    await until(told)  # its leader may not know yet

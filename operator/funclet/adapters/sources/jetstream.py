@@ -33,9 +33,17 @@ ACKNOWLEDGE_ATTEMPTS = 3
 """A confirmation may get lost with the connection; without it the message would be handled once more."""
 
 NO_RESPONDERS = "503"
+KNOWN_TO_ALL_SECONDS = 2.0
+"""A server of several may not know yet where a consumer is that was just made, or whose leader has just changed."""
+
+RETRY_SECONDS = 0.02
 HEARTBEAT = "100"
 STILL_WANTED = "Nats-Pending-Messages"
 """How many of the messages that were asked for have not been sent (ADR-13)."""
+
+
+class _NoRespondersError(Exception):
+    """No server that ours knows of takes requests for the consumer."""
 
 
 class JetStreamQueue:
@@ -115,8 +123,27 @@ class JetStreamQueue:
     async def fetch(self, batch: int, window_seconds: float, limit_bytes: int | None = None) -> list[Message]:
         """At most `batch` messages of at most so many bytes: what is there now, or what comes within the window.
 
-        A fetch that is cancelled gives back what it has taken.
+        A fetch that is cancelled gives back what it has taken. Unavailable, with the reason ConsumerMissing, when the
+        consumer is not there any more.
         """
+        deadline = time.monotonic() + KNOWN_TO_ALL_SECONDS
+        while True:
+            try:
+                return await self._fetch(batch, window_seconds, limit_bytes)
+            except _NoRespondersError as error:
+                await self._look_for_consumer()
+                if time.monotonic() > deadline:
+                    raise Unavailable("no server answers for the consumer", reason="ConsumerLeaderless") from error
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _look_for_consumer(self) -> None:
+        with unavailable_when_unreachable():
+            try:
+                await self._jetstream.consumer_info(self._stream, self._consumer)
+            except NotFoundError as error:
+                raise Unavailable("the consumer is gone", reason="ConsumerMissing") from error
+
+    async def _fetch(self, batch: int, window_seconds: float, limit_bytes: int | None) -> list[Message]:
         taken: list[Msg] = []
         inbox = self._client.new_inbox()
         with unavailable_when_unreachable():
@@ -218,7 +245,7 @@ def _count_sent(message: Msg, batch: int) -> int:
     headers = message.headers or {}
     status = headers.get("Status", "")
     if status == NO_RESPONDERS:
-        raise Unavailable("the consumer is gone", reason="ConsumerMissing")
+        raise _NoRespondersError
     return batch if status == HEARTBEAT else batch - int(headers.get(STILL_WANTED, batch))
 
 
