@@ -65,7 +65,7 @@ class Report:
             self._say(f"Trigger {key} is gone", "yellow")
             return
         for condition in trigger.status.conditions:
-            if condition.type == "Ready":
+            if condition.type == "Ready" and condition.reason != "FunctionNotReady":  # the Function's own line says why
                 ready = condition.status == "True"
                 text = "is ready" if ready else f"is not ready: {condition.reason}: {condition.message}"
                 self._say(f"Trigger {key} {text}", "green" if ready else "red")

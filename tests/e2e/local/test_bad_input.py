@@ -50,3 +50,17 @@ def test_code_without_the_handler_is_reported_with_what_to_do(world: LocalWorld)
         )
     )
     file.unlink()
+
+
+def test_a_trigger_says_nothing_while_its_function_says_what_is_wrong(world: LocalWorld) -> None:
+    file = world.folder / "no-handler-yet.yaml"
+    wrong = WRONG_FIELD.replace("  memorySize: 64\n", "").replace("name: wrong", "name: not-yet")
+    wrong = wrong.replace("inline: ", "files: {main.py: ").replace('"}', '"}}')
+    trigger = "---\napiVersion: funclet.dev/v1\nkind: Trigger\nmetadata: {name: not-yet}\n"
+    trigger += "spec: {function: {name: not-yet}, http: {path: /not-yet}}\n"
+    file.write_text(wrong + trigger)
+    eventually(lambda: any(line.startswith("Function default/not-yet is not ready") for line in world.said))
+    file.write_text(wrong.replace("index.handler", "main.handler") + trigger)
+    eventually(lambda: "Trigger default/not-yet is ready" in world.said)
+    assert not [line for line in world.said if "Trigger default/not-yet is not ready" in line]
+    file.unlink()
