@@ -24,6 +24,9 @@ from funclet.api.trigger import ScheduleSource
 from funclet.core.schedule import parse_schedule
 from funclet.events.schedules import Schedules, ScheduleSpec
 
+SOON = timedelta(seconds=8)
+"""What was due before its Trigger was known is not made up for: enough for a slow machine to get there."""
+
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -68,6 +71,9 @@ class World:
 
     async def has(self, *times: str) -> bool:
         return await self.due_times() == list(times)
+
+    async def accepted(self, events: int) -> bool:
+        return len(await self.due_times()) >= events
 
     async def progress(self, trigger: str) -> dict[str, Any] | None:
         """What is written down of it."""
@@ -140,10 +146,11 @@ async def test_what_comes_too_late_is_not_run(world: World) -> None:
     async with world.replica(hourly):
         await until(lambda: world.is_done_with("12:00", "default/late"))
     world.clock.now += timedelta(hours=1, minutes=30)
-    async with world.replica(hourly):
+    async with world.replica(hourly), world.replica(hourly):
         await until(lambda: world.is_done_with("13:00", "default/late"))
+        await until(lambda: missed("late"))
     assert await world.due_times() == ["12:00"]
-    assert missed("late") == 1
+    assert missed("late") == 1  # whatever the number of replicas
     world.clock.now += timedelta(minutes=35)
     async with world.replica(hourly):
         await until(lambda: world.is_done_with("14:00", "default/late"))
@@ -173,6 +180,18 @@ async def test_one_that_still_has_the_old_spec_does_not_set_it_back(world: World
     assert await is_of_generation(world, 2)
 
 
+async def test_one_that_goes_on_with_the_old_spec_does_not_set_it_back(world: World) -> None:
+    async with world.replica(spec("rate(1 hour)")) as behind:
+        await until(lambda: world.is_done_with("12:00"))
+        async with world.replica(spec("rate(1 hour)", generation=2)):
+            await until(lambda: is_of_generation(world, 2))
+        world.clock.now += timedelta(hours=1)
+        behind.put(spec("rate(1 hour)", name="other"))
+        await until(lambda: world.is_done_with("13:00", "default/other"))
+        await until(lambda: world.accepted(3))
+    assert await is_of_generation(world, 2)
+
+
 async def test_a_deleted_schedule_is_forgotten(world: World) -> None:
     hourly = spec("rate(1 hour)")
     async with world.replica(hourly) as schedules:
@@ -199,7 +218,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_a_trigger_invokes_its_function_on_schedule(house: House) -> None:
     house.apply()
-    soon = datetime.now(UTC) + timedelta(seconds=3)
+    soon = datetime.now(UTC) + SOON
     house.apply_trigger("soon", schedule={"scheduleExpression": f"at({soon:%Y-%m-%dT%H:%M:%S})", "input": "7"})
     await until(lambda: house.lambdas.events == [7])
 
@@ -217,7 +236,7 @@ async def test_a_disabled_or_wrong_one_invokes_nobody(house: House) -> None:
 
 async def test_what_was_due_while_jetstream_was_away_is_made_up_for(house: House) -> None:
     house.apply()
-    soon = datetime.now(UTC) + timedelta(seconds=3)
+    soon = datetime.now(UTC) + SOON
     house.apply_trigger("soon", schedule={"scheduleExpression": f"at({soon:%Y-%m-%dT%H:%M:%S})", "input": "7"})
     await until(lambda: World(house.nats).is_known("default/soon"))
     await house.server.stop()

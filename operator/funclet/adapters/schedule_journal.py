@@ -34,6 +34,10 @@ class Progress:
         """From when on what is due is not done with."""
         return self.since if self.done is None else self.done + NOT_YET
 
+    def is_before(self, other: "Progress") -> bool:
+        """Whether that one, of the same Trigger or of one that has its name, has come further."""
+        return self.uid != other.uid or (self.generation, self.rest) < (other.generation, other.rest)
+
     def to_json(self) -> bytes:
         """As it is stored."""
         done = {"done": self.done.isoformat()} if self.done else {}
@@ -72,10 +76,19 @@ class ScheduleJournal:
                     continue  # somebody else began it meanwhile
                 return fresh
 
-    async def note(self, key: str, progress: Progress) -> None:
-        """It has come so far."""
+    async def note(self, key: str, progress: Progress) -> bool:
+        """It has come so far. False: somebody else has noted that, or more, or a newer generation has begun."""
         with unavailable_when_unreachable():
-            await (await self._open()).put(key, progress.to_json())
+            bucket = await self._open()
+            while True:
+                found, revision = await _find(bucket, key)
+                if found is not None and not found.is_before(progress):
+                    return False
+                try:
+                    await bucket.update(key, progress.to_json(), last=revision)
+                except KeyWrongLastSequenceError:
+                    continue
+                return True
 
     async def forget(self, key: str, uid: str) -> None:
         """This Trigger is gone; perhaps another one has its name by now."""

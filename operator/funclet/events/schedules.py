@@ -147,25 +147,29 @@ class Schedules:
             progress = await self._journal.begin(spec.trigger, spec.uid, spec.generation, now)
         missed = list(takewhile(lambda due: due <= now, spec.schedule.due_from(progress.rest, progress.since)))
         if missed:
-            await self._fire(spec, missed[-1], now - missed[-1], len(missed) - 1)
             progress = replace(progress, done=missed[-1])
-            await self._journal.note(spec.trigger, progress)
+            if (now - missed[-1]).total_seconds() > spec.source.maximum_event_age_in_seconds:
+                await self._give_up(spec, progress, missed)
+            else:
+                await self._fire(spec, missed[-1], len(missed) - 1)
+                await self._journal.note(spec.trigger, progress)
         entry.progress = progress
         entry.due = next(spec.schedule.due_from(progress.rest, progress.since), None)
 
-    async def _fire(self, spec: ScheduleSpec, due: datetime, late: timedelta, earlier: int) -> None:
-        """Accept its event, unless it comes too late. `earlier` times before it are not made up for."""
+    async def _give_up(self, spec: ScheduleSpec, progress: Progress, missed: list[datetime]) -> None:
+        """All are too late. The replica that notes it first counts them, as once for all."""
+        if await self._journal.note(spec.trigger, progress):
+            _count(spec, "missed", len(missed))
+            log.warning("schedule missed", extra={"trigger": spec.trigger, "due": missed[-1].isoformat()})
+
+    async def _fire(self, spec: ScheduleSpec, due: datetime, earlier: int) -> None:
+        """Accept its event. `earlier` times before it are not made up for."""
         namespace, _, name = spec.trigger.partition("/")
-        missed = SCHEDULED.labels(namespace, name, "missed")
-        if late.total_seconds() > spec.source.maximum_event_age_in_seconds:
-            missed.inc(earlier + 1)
-            log.warning("schedule missed", extra={"trigger": spec.trigger, "due": due.isoformat()})
-            return
         execution = execution_id(spec.trigger, spec.uid, due)
         body = payload(spec.source, namespace, name, self._region, execution, due)
         if await self._store.accept_once(Event(execution, spec.function, body)):
-            SCHEDULED.labels(namespace, name, "invoked").inc()
-            missed.inc(earlier)  # by the replica whose event it is, as once for all
+            _count(spec, "invoked", 1)
+            _count(spec, "missed", earlier)  # by the replica whose event it is, as once for all
             log.info("schedule due", extra={"trigger": spec.trigger, "due": due.isoformat(), "request_id": execution})
 
     async def _forget_gone(self) -> None:
@@ -176,6 +180,11 @@ class Schedules:
                 log.warning("schedule not forgotten yet", extra={"trigger": trigger, "reason": error.reason})
                 return
             del self._gone[trigger]
+
+
+def _count(spec: ScheduleSpec, outcome: str, times: int) -> None:
+    namespace, _, name = spec.trigger.partition("/")
+    SCHEDULED.labels(namespace, name, outcome).inc(times)
 
 
 def plan_schedule(key: str, trigger: Trigger, revision: Revision | None) -> ScheduleSpec | None:
