@@ -10,6 +10,8 @@ from tests.adapters.gateway_world import TOKEN, Recorder, Script, make_revision,
 from tests.adapters.peers_world import PeersWorld, beside_each_other
 
 from funclet.adapters.metrics import INVOCATIONS
+from funclet.core.messages import Peer, Peers
+from funclet.gateway.call import Request
 from funclet.gateway.relay import NOT_HOME
 
 
@@ -127,6 +129,39 @@ async def test_an_old_caller_is_answered_and_its_connection_closed(world: PeersW
     reader, writer = await asyncio.open_connection("127.0.0.1", b.gateway.port)
     writer.write(f"POST /2015-03-31/functions/{name}/invocations HTTP/1.0\r\ncontent-length: 2\r\n\r\n{{}}".encode())
     answer = await asyncio.wait_for(reader.read(), 60)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n{}")
+    writer.close()
+
+
+@pytest.mark.parametrize("last", ["HTTP/1.0\r\n", "HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"])
+async def test_a_call_that_is_its_connections_last_finds_a_home_that_has_moved(
+    world: PeersWorld, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """It is asked for until both follow the list, and nothing goes after a request that was the last."""
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    door = a.gateway._door
+    assert door is not None
+    asked: list[Request] = []
+    place = door.place
+
+    def note(request: Request) -> None:
+        asked.append(request)
+        place(request)
+
+    monkeypatch.setattr(door, "place", note)
+    homes = a.neighbourhood.homes
+    me = Peer(id=homes.me, host="127.0.0.1", port=a.neighbourhood.port, leaving=True)
+    moved = Peers(epoch=homes.epoch + 1, peers=[me, *homes.others.values()])
+    a.neighbourhood.apply(moved)
+    reader, writer = await asyncio.open_connection("127.0.0.1", b.gateway.port)
+    writer.write(f"POST /2015-03-31/functions/{name}/invocations {last}content-length: 2\r\n\r\n{{}}".encode())
+    answering = asyncio.create_task(reader.read())
+    await until(lambda: len(asked) >= 3 or answering.done())
+    b.neighbourhood.apply(moved)
+    answer = await asyncio.wait_for(answering, 60)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\n{}")
     writer.close()

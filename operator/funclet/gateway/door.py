@@ -157,7 +157,7 @@ class Door:
         key = self._owner.find_key(request)
         if key is not None:
             if self._neighbourhood.find_peer(key) is not None:
-                request.client.relay(request, NOT_HOME, complete=True, keep_alive=True)
+                request.client.relay(request, NOT_HOME, complete=True, keep_alive=request.keep_alive)
                 return
             if not self._neighbourhood.is_settled(key, request):
                 return

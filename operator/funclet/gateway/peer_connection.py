@@ -116,7 +116,7 @@ class PeerConnection(asyncio.Protocol):
                 self._buffer = data
                 return
             if data.startswith(NOT_HOME_LINE):
-                self._end(relay, reusable=data == NOT_HOME)
+                self._end(relay, reusable=data == NOT_HOME and relay.keep_alive)
                 self._owner.undelivered(relay)
                 return
             self._framed = not relay.request.is_old or b"\r\ncontent-length:" in data
