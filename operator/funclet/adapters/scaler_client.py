@@ -12,6 +12,9 @@ from funclet.errors import Unavailable
 log = logging.getLogger(__name__)
 
 REPORT_TIMEOUT_SECONDS = 5
+CONNECT_TIMEOUT_SECONDS = 0.5
+"""While the pod of a Service is replaced, the first packets of connections to it are lost. The kernel sends them again
+after 1, 3 and 7 s, to the pod that has gone: whoever tries anew is with the new one sooner."""
 FEED_SILENCE_SECONDS = 15
 """The scaler sends PING every 5 s: three missed ones mean that the connection is dead."""
 FIRST_BACKOFF_SECONDS = 0.05
@@ -45,7 +48,7 @@ class ScalerClient:
 
     async def report(self, report: DemandReport) -> None:
         """Deliver one report; it counts as delivered when this returns."""
-        timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
         body = report.model_dump_json().encode()
         headers = {"content-type": "application/json"}
         try:
@@ -60,7 +63,9 @@ class ScalerClient:
 
     async def feed(self) -> AsyncIterator[FeedMessage]:
         """One connection to the feed: a Snapshot, then what changes. Ends or raises Unavailable when it is lost."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REPORT_TIMEOUT_SECONDS, sock_read=FEED_SILENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=FEED_SILENCE_SECONDS
+        )
         parameters = {"reporter": self.reporter}
         if self.introduce is not None:
             parameters["peer"] = self.introduce().model_dump_json()
