@@ -15,6 +15,7 @@ from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
 from funclet.adapters.instances.processes import ProcessBackend
 from funclet.api.pod import PodSettings
+from funclet.core import pool
 from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
 from funclet.scaler.labels import LONGEST_SECONDS, QUIET_SECONDS, Labels
@@ -93,15 +94,25 @@ class OneByOne(ProcessBackend):
 
     def __init__(self, agent: Path, root: Path) -> None:
         super().__init__(agent, root=root)
+        self.requested = 0
         self.turns = asyncio.Semaphore(0)
 
     async def create(self, request: InstanceRequest) -> None:
+        self.requested += 1
         await self.turns.acquire()
         await super().create(request)
+
+    async def until_requested(self, count: int) -> None:
+        await until(lambda: self.requested == count)
 
 
 def _phase_count(phase: str) -> float:
     return REGISTRY.get_sample_value("funclet_cold_start_seconds_count", {"phase": phase}) or 0.0
+
+
+def _pool_instances() -> float | None:
+    pool_labels = {"namespace": "default", "runtime": "python3.11"}
+    return REGISTRY.get_sample_value("funclet_pool_instances", pool_labels)
 
 
 def _order(world: World) -> list[str]:
@@ -131,6 +142,26 @@ async def test_who_waits_for_many_takes_turns_with_who_waits_for_one(tmp_path: P
             backend.turns.release()
             await _until_so_many(world, count)
         assert set(_order(world)[:3]) == {"burst", "single", "other"}
+    await backend.close()
+
+
+async def test_while_calls_come_one_pod_at_a_time_takes_their_cpu(tmp_path: Path) -> None:
+    backend, now = OneByOne(AGENT, root=tmp_path), [0.0]
+    async with running_scaler(tmp_path, pool_size=4, backend=backend, clock=lambda: now[0]) as world:
+        for name in ("first", "second"):
+            world.apply(name, f"{name}-1")
+        await backend.until_requested(4)  # nobody has called yet
+        for _ in range(4):
+            backend.turns.release()
+        for name in ("first", "second"):
+            await world.report(name, queued=1)
+            await world.until_ready(f"{name}-1")
+            await world.report(name, in_flight=1)
+        now[0] += pool.QUIET_SECONDS
+        for there in (3, 4):
+            await backend.until_requested(2 + there)
+            assert _pool_instances() == there
+            backend.turns.release()
     await backend.close()
 
 

@@ -13,6 +13,7 @@ from funclet.core.pool import (
     SHRINK_SECONDS,
     WINDOW_SECONDS,
     PoolLimits,
+    PoolPlan,
     PoolSize,
     Takings,
     find_claimable,
@@ -66,10 +67,40 @@ def test_a_short_pool_is_filled_and_a_long_one_cut() -> None:
         _instance("newer", State.GENERIC, since=3),
         _instance("older", State.GENERIC, since=2),
     ]
-    assert plan_pool(5, unclaimed).start == 2
-    assert plan_pool(3, unclaimed) == plan_pool(0, [])
-    assert plan_pool(1, unclaimed).remove == ("newer", "starting")
-    assert len(plan_pool(0, unclaimed).remove) == 3
+    assert plan_pool(5, unclaimed, calls_come=False).start == 2
+    assert plan_pool(3, unclaimed, calls_come=False) == PoolPlan()
+    assert plan_pool(1, unclaimed, calls_come=False).remove == ("newer", "starting")
+    assert len(plan_pool(0, unclaimed, calls_come=False).remove) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "there", "starting", "starts"),
+    [
+        pytest.param(20, 12, 0, 1, id="one"),
+        pytest.param(20, 12, 1, 0, id="the next when that has started"),
+        pytest.param(20, 2, 0, 3, id="up to a quarter at once"),
+        pytest.param(20, 2, 2, 1, id="with those that start already"),
+        pytest.param(100, 60, 2, 4, id="a sixteenth of a large one"),
+        pytest.param(2, 0, 0, 1, id="one by one when it is empty, too: whoever waits gets one of his own"),
+        pytest.param(20, 20, 0, 0, id="none when it is full"),
+        pytest.param(20, 19, 1, 0, id="nor when it will be"),
+    ],
+)
+def test_while_calls_come_a_pool_is_filled_so_slowly_that_they_hardly_notice(
+    size: int, there: int, starting: int, starts: int
+) -> None:
+    unclaimed = [_instance(f"there-{number}", State.GENERIC) for number in range(there)]
+    unclaimed += [_instance(f"starting-{number}", State.STARTING) for number in range(starting)]
+    assert plan_pool(size, unclaimed, calls_come=True).start == starts
+    assert plan_pool(size, unclaimed, calls_come=False).start == size - there - starting
+
+
+@given(st.integers(1, 200), st.integers(0, 200))
+def test_a_paced_pool_is_full_in_the_end(size: int, there: int) -> None:
+    unclaimed = [_instance(f"there-{number}", State.GENERIC) for number in range(there)]
+    while start := plan_pool(size, unclaimed, calls_come=True).start:
+        unclaimed += [_instance(f"more-{len(unclaimed) + number}", State.GENERIC) for number in range(start)]
+    assert len(unclaimed) == max(size, there)
 
 
 def test_a_claim_takes_the_oldest_that_listens() -> None:

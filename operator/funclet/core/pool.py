@@ -30,6 +30,10 @@ SHRINK_PART = 8
 QUIET_SECONDS, BURST_SECONDS = 0.25, 1.0
 """A refill waits until nobody has taken an instance for the first time: starting pods takes CPU that callers wait for.
 When takings do not end for the second time, it begins as soon as half of the pool is gone."""
+PACED_PART = 16
+"""While calls come, a pool that is not nearly empty is filled by a sixteenth at a time, at least by one. A pod that
+starts takes half a second of CPU, mostly the node's: with one, a cold start took 14 ms at the median on two cores, with
+two or three 24, with four and more 50, and up to 370."""
 
 Pool = tuple[str, str]
 """Namespace and runtime."""
@@ -126,13 +130,22 @@ def pool_of(revision: Revision) -> Pool:
     return revision.namespace, revision.runtime
 
 
-def plan_pool(size: int, unclaimed: list[Instance]) -> PoolPlan:
-    """Fill up what is missing, or remove what is too much, the newest and not yet started first."""
+def plan_pool(size: int, unclaimed: list[Instance], *, calls_come: bool) -> PoolPlan:
+    """Fill up what is missing, while calls come only so fast that they hardly notice; or remove what is too much, the
+    newest and not yet started first.
+    """
     missing = size - len(unclaimed)
     if missing >= 0:
-        return PoolPlan(start=missing)
+        return PoolPlan(start=min(missing, _count_startable(size, unclaimed)) if calls_come else missing)
     by_worth = sorted(unclaimed, key=_worth)
     return PoolPlan(remove=tuple(instance.name for instance in by_worth[size:]))
+
+
+def _count_startable(size: int, unclaimed: list[Instance]) -> int:
+    """Up to a quarter of the pool at once: one that runs empty costs its callers more. With 2 of 20 there, 3 start."""
+    starting = sum(one.state is State.STARTING for one in unclaimed)
+    there = len(unclaimed) - starting
+    return max(0, max(1, size // PACED_PART, size // 4 - there) - starting)
 
 
 def find_claimable(unclaimed: list[Instance]) -> Instance | None:

@@ -104,7 +104,7 @@ class Pools:
         unclaimed, waiting = self._fleet.register.of_pool(pool), self._queue.waiting_for(pool)
         size = self._settle(pool)
         short = PoolPlan(start=max(0, waiting - len(unclaimed)))
-        plan = short if waiting else plan_pool(size.instances, unclaimed)
+        plan = short if waiting else plan_pool(size.instances, unclaimed, calls_come=self._calls_come(pool))
         for name in plan.remove:
             self._fleet.remove(self._fleet.register.by_name[name], "PoolTooLarge")
         if plan.start and self._must_wait(pool, size, len(unclaimed), waiting):
@@ -112,7 +112,8 @@ class Pools:
         else:
             for number in range(plan.start):
                 self._fleet.start_generic(pool, self.limit_mib(pool), self._not_created, awaited=number < waiting)
-            self._keep_unsettled(pool, still=waiting > 0 or size.instances > self._limits.minimum)
+            there = len(self._fleet.register.of_pool(pool))
+            self._keep_unsettled(pool, still=waiting > 0 or size.instances > min(there, self._limits.minimum))
         show_pool(pool, len(self._fleet.register.of_pool(pool)))
 
     def retry(self) -> None:
@@ -140,6 +141,9 @@ class Pools:
         size = settle_size(self._sizes.get(pool, PoolSize(0, now)), taken, self._limits, now)
         self._sizes[pool] = size
         return size
+
+    def _calls_come(self, pool: Pool) -> bool:
+        return pool in self._takings and self._takings[pool].count(self._clock()) > 0
 
     def _must_wait(self, pool: Pool, size: PoolSize, unclaimed: int, waiting: int) -> bool:
         """For failures to be over, or, while nobody waits for these instances, for a quieter moment."""
