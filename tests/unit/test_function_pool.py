@@ -184,6 +184,22 @@ def test_an_instance_that_refuses_connections_is_left_alone(pool: FunctionPool[s
     assert list(pool.waiting) == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("slots", "service_ms", "pressing"),
+    [(0, None, True), (1, None, True), (1, 20, False), (1, 30, True), (2, 30, False)],
+)
+def test_a_queue_is_pressing_unless_what_runs_soon_makes_room(
+    pool: FunctionPool[str], slots: int, service_ms: float | None, pressing: bool
+) -> None:
+    if slots:
+        pool.add(address("a", slots=slots), 0)
+    pool.service_ms = service_ms
+    for number in range(slots + 2):
+        pool.admit(str(number))
+    assert len(pool.waiting) == 2
+    assert pool.is_pressing == pressing
+
+
 def test_demand_says_what_is_held(pool: FunctionPool[str]) -> None:
     pool.add(address("a"), 10)
     pool.add(address("b"), 10)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from funclet.core.messages import FunctionDemand, InstanceAddress, InstanceUse
+from funclet.core.scaling import COLD_START_SECONDS
 from funclet.core.slots import Instance, Slot, SlotName
 from funclet.errors import Throttled, Unavailable
 
@@ -27,6 +28,8 @@ QUEUE_FULL = "QueueFull"
 
 SERVICE_WEIGHT = 0.2
 """Weight of the newest invocation in the moving average of the service time: the last ten make up 90 % of it."""
+PRESSING_MS = 1000 * COLD_START_SECONDS / 2
+"""Half of what a start takes: a queue that ends sooner can wait for the next report."""
 CONNECT_FAILURES_LIMIT = 3
 """An instance that refuses this many connections in a row gets nothing more."""
 
@@ -232,6 +235,13 @@ class FunctionPool(Generic[W]):
     def all_busy(self) -> bool:
         """Whether no slot is free for a new invocation."""
         return not self._free
+
+    @property
+    def is_pressing(self) -> bool:
+        """Whether what waits may be worth an instance: nothing runs, or what runs will not soon make room for it."""
+        if not self.in_flight or self.service_ms is None:
+            return True
+        return len(self.waiting) * self.service_ms > self.in_flight * PRESSING_MS
 
     @property
     def unused(self) -> bool:

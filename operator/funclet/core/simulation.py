@@ -23,7 +23,7 @@ from funclet.core.keep_alive import IdleHistory
 from funclet.core.scaling import COLD_START_SECONDS, Idle, Policy, ScaleDecision, plan_scale_in
 
 REPORT_SECONDS = 0.005
-"""A gateway whose queue grows reports as often (gateway.demand.URGENT_GAP_SECONDS)."""
+"""A gateway reports as often while a queue is pressing (gateway.demand.URGENT_GAP_SECONDS)."""
 
 Decide = Callable[[Policy, Demand, int, int], ScaleDecision]
 """`scaling.decide`, or what it is compared with."""
