@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,6 +13,7 @@ from tests.adapters.peers_world import PeersWorld, beside_each_other
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.core.messages import Peer, Peers
 from funclet.gateway.call import Request
+from funclet.gateway.peer_connection import CONNECT_TIMEOUT_SECONDS, PeerConnection
 from funclet.gateway.relay import NOT_HOME
 
 
@@ -47,6 +49,23 @@ async def test_every_function_is_answered_by_every_gateway(world: PeersWorld) ->
             assert len(answer.headers["x-amzn-requestid"]) == 36
         assert len(slot.received) == 2
         assert INVOCATIONS.of(f"default/{name}").ok == before + 2, "both gateways count into this process' meters"
+
+
+async def test_a_connection_made_at_the_last_moment_is_one(world: PeersWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process that the machine leaves waiting, a connection's time is over when its request is on its way."""
+    made = PeerConnection.connection_made
+
+    def wait_long(connection: PeerConnection, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        time.sleep(1.5 * CONNECT_TIMEOUT_SECONDS)
+
+    monkeypatch.setattr(PeerConnection, "connection_made", wait_long)
+    a, b = world.gateways
+    name = world.function_at(a)
+    slot = await world.function(name)
+    assert (await b.invoke(name)).status_code == 200
+    assert len(slot.received) == 1
+    assert not b.neighbourhood.homes.passed_over
 
 
 async def test_no_slot_is_booked_twice(world: PeersWorld) -> None:

@@ -47,6 +47,7 @@ class PeerConnection(asyncio.Protocol):
         "_loop",
         "_owner",
         "_parser",
+        "_patience",
         "_relay",
         "_reusable",
         "_sent",
@@ -61,6 +62,7 @@ class PeerConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._patience = asyncio.timeout(CONNECT_TIMEOUT_SECONDS)
         self._relay: Relay | None = None
         self._data = self._buffer = b""
         self._sent = self._sent_before = 0
@@ -88,7 +90,7 @@ class PeerConnection(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            async with self._patience:
                 await self._loop.create_connection(lambda: self, self.peer.host, self.peer.port)
         except (OSError, TimeoutError):
             relay, self._relay = self._relay, None
@@ -97,12 +99,14 @@ class PeerConnection(asyncio.Protocol):
                 self._owner.refused(self, relay)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected: deliver what waited for that."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
-        if self._relay is None:
-            self.close()
-        else:
-            self._write()
+        """Connected: deliver what waited for that, unless it has just been told that nobody is there."""
+        connected = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
+        if self._relay is None or self._patience.expired():
+            connected.abort()
+            return
+        self._patience.reschedule(None)  # from here on the request may be delivered
+        self._transport = connected
+        self._write()
 
     def data_received(self, data: bytes) -> None:
         """A part of an answer."""
@@ -162,8 +166,10 @@ class PeerConnection(asyncio.Protocol):
             (self._transport.pause_reading if paused else self._transport.resume_reading)()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Closed by the other end, or by us."""
+        """Closed by the other end, or by us, who wait for nothing then."""
         relay, transport = self._relay, self._transport
+        if transport is None:
+            return
         self._relay = self._transport = None
         self._owner.closed(self)
         if relay is None:
@@ -177,8 +183,8 @@ class PeerConnection(asyncio.Protocol):
         else:
             self._owner.lost(relay)
 
-    def _is_undelivered(self, transport: asyncio.Transport | None) -> bool:
-        acknowledged = None if transport is None else acknowledged_bytes(transport)
+    def _is_undelivered(self, transport: asyncio.Transport) -> bool:
+        acknowledged = acknowledged_bytes(transport)
         return acknowledged is not None and acknowledged <= self._sent_before
 
     def _break(self, relay: Relay) -> None:
