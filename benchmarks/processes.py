@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -122,13 +121,6 @@ def answers(port: int) -> bool:
     except httpx.TransportError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def tree(pid: int) -> Sequence[int]:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 import uvloop
+from tests.ports import free_port
 
-from benchmarks.processes import START_SECONDS, answers, free_port
+from benchmarks.processes import START_SECONDS, answers
 from benchmarks.warm_path import Incoming
 from funclet.adapters.parentage import be_killed_with_parent
 

@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.ports import free_port
+
 from benchmarks.figure import Unmeasured
-from benchmarks.processes import ROOT, Child, free_port, listening_on, printing_ports, running
+from benchmarks.processes import ROOT, Child, listening_on, printing_ports, running
 
 FOLDER = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "bench"

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.ports import free_port
 from tests.runtime.agent_client import AGENT, Agent, children, wait_until
 from tests.runtime.bootstraps import BOOTSTRAP
 
@@ -25,7 +25,7 @@ class Pod:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._log = (folder / "runtime.log").open("wb")
         namespaces = ("--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
         self._outside = subprocess.Popen(["unshare", *namespaces, "sleep", "infinity"])
@@ -40,7 +40,7 @@ class Pod:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._outside.kill()
-        self._outside.wait(10)
+        self._outside.wait(60)
         self._log.close()
 
     @property
@@ -102,8 +102,3 @@ def _command(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
         return [""]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
