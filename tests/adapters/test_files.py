@@ -1,6 +1,8 @@
 """Resources of YAML files: events as a Kubernetes API server would send them, and mistakes with their lines."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -110,6 +112,34 @@ async def test_a_file_that_cannot_be_parsed_any_more_keeps_its_objects(folder: P
     resources.load()
     await resources.patch_status("Function", "default", "hello", {})
     assert len(problems) == 1
+
+
+async def test_a_file_that_is_being_saved_keeps_its_objects(folder: Path) -> None:
+    """Who saves it empties it first. What stays empty is meant."""
+    file = folder / "hello.yaml"
+    resources = FileResources([file])
+    resources.load()
+    file.write_text("")
+    resources.load()
+    await resources.patch_status("Function", "default", "hello", {})
+    os.utime(file, (0, 0))
+    resources.load()
+    with pytest.raises(Conflict):
+        await resources.patch_status("Function", "default", "hello", {})
+
+
+async def test_two_changes_within_one_step_of_the_file_systems_clock(folder: Path) -> None:
+    file = folder / "hello.yaml"
+    resources = FileResources([file])
+    now = time.time_ns()
+    async with aclosing(resources.watch("Function")) as events:  # type: ignore[type-var]
+        await take(events)
+        await take(events)
+        for seconds in (4, 5):
+            file.write_text(FUNCTION.replace("timeout: 3", f"timeout: {seconds}"))
+            os.utime(file, ns=(now, now))
+            resources.load()
+            assert (await take(events)).object["spec"]["timeout"] == seconds
 
 
 async def test_secrets_and_config_maps(tmp_path: Path) -> None:

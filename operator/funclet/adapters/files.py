@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ DEBOUNCE_MS = 20
 
 LOOK_AGAIN_MS = 1000
 """Files are looked at this often besides: a change in the moment in which watches are set up is found then."""
+
+SETTLED_NS = 2_000_000_000
+"""A file that was changed longer ago than this is what its time says. Times have steps, of 10 ms and more: two changes
+can have the same one, and between the two a file may have been read."""
 
 Identity = tuple[str, str]
 
@@ -49,7 +54,7 @@ class FileResources:
         self._on_problem = on_problem
         self._reported: set[str] = set()
         self._stored: dict[Identity, _Stored] = {}
-        self._read: dict[Path, tuple[tuple[int, int], list[Manifest]]] = {}
+        self._read: dict[Path, tuple[tuple[int, int] | None, list[Manifest]]] = {}
         self._queues: dict[str, list[asyncio.Queue[ResourceEvent]]] = {}
         self._version = 0
         self._loaded = False
@@ -127,15 +132,19 @@ class FileResources:
         return files
 
     def _manifests(self, file: Path) -> list[Manifest]:
-        """The documents of a file, from memory as long as the file is the same."""
+        """The documents of a file, from memory as long as the file is the same.
+
+        Who saves a file empties it first: one that has just become empty is still being written.
+        """
         try:
             stat = file.stat()
             mark = (stat.st_mtime_ns, stat.st_size)
         except OSError:
             mark = (0, 0)
+        is_settled = time.time_ns() - mark[0] > SETTLED_NS
         before = self._read.get(file)
-        if before is None or before[0] != mark:
-            self._read[file] = before = (mark, read_manifests(file))
+        if before is None or (before[0] != mark and (mark[1] or is_settled)):
+            self._read[file] = before = (mark if is_settled else None, read_manifests(file))
         return before[1]
 
     def _report(self, problems: Iterable[str]) -> None:
