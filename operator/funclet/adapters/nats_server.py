@@ -11,7 +11,8 @@ from pathlib import Path
 from funclet.adapters.parentage import be_terminated_with_parent
 from funclet.errors import Unavailable
 
-START_TIMEOUT_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
+"""One that cannot start ends by itself; one that reads a large store takes its time."""
 STOP_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.01
 MAX_PAYLOAD = "8MB"
