@@ -333,6 +333,11 @@ class World:
         newest = next((report for report in reversed(self.scaler.reports) if key in report.functions), None)
         return newest is not None and newest.functions[key].queued == count
 
+    def was_queued(self, count: int, function: str = "hello") -> bool:
+        """Whether so many calls waited, by any report so far."""
+        key = f"default/{function}"
+        return any(key in one.functions and one.functions[key].queued == count for one in self.scaler.reports)
+
     async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
         """Send bytes on a connection of their own; everything that comes back."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)

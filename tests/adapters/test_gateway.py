@@ -124,7 +124,7 @@ async def test_from_zero_the_scaler_hears_at_once_and_the_call_waits_for_the_ins
 
 async def test_one_slot_runs_one_invocation_at_a_time(world: World) -> None:
     async def slow(_: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.03)
         return {}, body
 
     slot = await world.slot(slow)
@@ -136,7 +136,7 @@ async def test_one_slot_runs_one_invocation_at_a_time(world: World) -> None:
     last = next(r for r in reversed(world.scaler.reports) if "default/hello" in r.functions).functions["default/hello"]
     assert (last.queued, last.in_flight, last.instances["i1"].busy) == (0, 0, 0)
     assert last.service_ms is not None
-    assert last.service_ms >= 20
+    assert last.service_ms >= 20  # the loop's clock has whole milliseconds: a sleep may seem to be one shorter
 
 
 async def test_a_new_revision_gets_new_calls_and_the_old_instance_drains(world: World) -> None:
@@ -227,10 +227,10 @@ async def test_refused_and_deleted_functions_answer_their_waiters(world: World) 
 
 
 async def test_a_full_queue_and_a_long_wait_are_503() -> None:
-    async with running(queue_limit=1, queue_timeout_seconds=0.3) as world:
+    async with running(queue_limit=1, queue_timeout_seconds=1) as world:
         world.catalog.put(make_revision())
         waiting = asyncio.create_task(world.invoke())
-        await until(lambda: world.queued(1))
+        await until(lambda: world.was_queued(1))
         full = await world.invoke()
         trusted = asyncio.create_task(world.invoke(authorization="Bearer internal"))
         assert (full.status_code, full.headers["retry-after"]) == (503, "1")
@@ -242,8 +242,7 @@ async def test_a_caller_that_goes_away_leaves_the_queue(world: World) -> None:
     call = asyncio.create_task(world.invoke())
     await until(lambda: world.queued(1))
     call.cancel()
-    await until(lambda: world.scaler.reports[-1].functions.get("default/hello", None) is not None
-                and world.scaler.reports[-1].functions["default/hello"].queued == 0)  # fmt: skip
+    await until(lambda: world.queued(0))
     slot = await world.slot()
     world.announce(slot)
     assert (await world.invoke(1)).json() == 1
@@ -258,5 +257,6 @@ async def test_warm_functions_go_on_while_the_scaler_is_away(world: World) -> No
     assert (await world.invoke(2)).json() == 2
     await world.scaler.start()
     await until(lambda: bool(world.scaler.readers))
+    before = len(world.scaler.reports)
     assert (await world.invoke(3)).json() == 3
-    await until(lambda: "default/hello" in world.scaler.reports[-1].functions)
+    await until(lambda: any("default/hello" in report.functions for report in world.scaler.reports[before:]))

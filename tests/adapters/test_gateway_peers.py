@@ -196,7 +196,7 @@ async def test_a_plain_call_needs_no_token_on_a_connection_that_has_shown_it(wor
     async def call(function: str, header: str = "") -> bytes:
         path = f"/2015-03-31/functions/{function}/invocations"
         writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{header}content-length: 2\r\n\r\n{{}}".encode())
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
         return head.partition(b"\r\n")[0]
 

@@ -16,6 +16,7 @@ from tests.adapters.gateway_process import PROGRAM
 from tests.adapters.gateway_world import TOKEN, Handler, Slot, echo, until
 from tests.adapters.peers_world import FeedingScaler
 from tests.ports import free_port
+from tests.runtime.agent_client import is_over
 
 from funclet.core import membership
 
@@ -249,7 +250,7 @@ async def test_connections_go_to_the_worker_where_their_functions_are_at_home(re
     await until(lambda: len(replicas.scaler.gateways) == 2)
 
     async def call(name: str) -> set[int]:
-        async with httpx.AsyncClient(base_url=gateway.http.base_url, timeout=15) as own:
+        async with httpx.AsyncClient(base_url=gateway.http.base_url, timeout=60) as own:
             path = f"/2015-03-31/functions/{name}/invocations"
             return {(await own.post(path, content=b"{}")).status_code for _ in range(6)}
 
@@ -291,4 +292,4 @@ async def test_workers_end_with_their_supervisor(replicas: Replicas) -> None:
     workers = gateway.workers()
     gateway.process.kill()
     await gateway.process.wait()
-    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 60)
+    await until(lambda: all(map(is_over, workers)))
