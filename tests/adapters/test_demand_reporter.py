@@ -7,9 +7,9 @@ from funclet.core.messages import DemandReport
 from funclet.errors import Unavailable
 from funclet.gateway.demand import DemandReporter
 
-REFUSALS = 8
-PLAINLY_BROKEN_SECONDS = 6.0
-"""One report a second would take eight."""
+REFUSALS = 20
+PLAINLY_BROKEN_SECONDS = 15.0
+"""One report a second would take twenty."""
 
 
 async def test_a_call_that_waits_is_told_soon_after_the_scaler_is_back() -> None:

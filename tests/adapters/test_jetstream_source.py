@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -245,13 +246,13 @@ async def test_throttled_deliveries_do_not_count(bench: Bench) -> None:
 
 async def test_an_invocation_longer_than_the_acknowledgement_wait_keeps_its_messages(bench: Bench) -> None:
     async def slow(event: dict[str, Any]) -> web.Response:
-        await asyncio.sleep(4.5)
+        await asyncio.sleep(6.5)
         return await succeed(event)
 
     bench.lambdas.handler = slow
     bench.slots = 2
     await bench.publish("one", "two")
-    async with bench.running(replace(POLICY, ack_wait_seconds=2.0)):
+    async with bench.running(replace(POLICY, ack_wait_seconds=3)):
         await until(lambda: bench.lambdas.bodies)
         await until(bench.drained)
     assert sorted(bench.lambdas.bodies) == ["one", "two"]
@@ -264,7 +265,7 @@ async def test_what_a_runner_cannot_finish_is_delivered_to_the_next_one(bench: B
 
     bench.lambdas.handler = hang
     await bench.publish("one")
-    policy = replace(POLICY, ack_wait_seconds=1.0)
+    policy = replace(POLICY, ack_wait_seconds=3)
     async with bench.running(policy, stop_seconds=0.1):
         await until(lambda: bench.lambdas.bodies == ["one"])
     assert await bench.depth() == 1
@@ -378,7 +379,7 @@ from funclet.core.sqs_event import Queue
 from funclet.events.runner import Runner, RunnerSpec
 
 async def main(nats_url, gateway_url, stream):
-    policy = Policy(batch_size=10, window_seconds=0, maximum_receives=3, ack_wait_seconds=1)
+    policy = Policy(batch_size=10, window_seconds=0, maximum_receives=3, ack_wait_seconds=3)
     source = Queue(stream, "us-east-1", "000000000000")
     spec = RunnerSpec(f"default/{stream}", "default/hello", 3, stream, ">", policy, source)
     runner = Runner(spec, await connect(nats_url), GatewayClient(gateway_url, "token"), lambda: 4, lambda _: None)
@@ -398,7 +399,7 @@ async def test_a_process_that_is_killed_loses_nothing_and_repeats_only_what_it_h
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", RUNNER_PROCESS, nats_url, bench.lambdas.url, bench.stream),
-        env={"PYTHONPATH": "operator"},
+        env={**os.environ, "PYTHONPATH": "operator"},
     )
     await until(lambda: len(bench.lambdas.bodies) >= 100)
     process.kill()
@@ -407,7 +408,7 @@ async def test_a_process_that_is_killed_loses_nothing_and_repeats_only_what_it_h
     held = info.num_ack_pending or 0
     assert (info.num_pending or 0) > 0
     bench.slots = 4
-    async with bench.running(replace(POLICY, ack_wait_seconds=1)):
+    async with bench.running(replace(POLICY, ack_wait_seconds=3)):
         await until(bench.drained)
     assert set(bench.lambdas.bodies) == set(bodies)
     assert len(bench.lambdas.bodies) - len(bodies) <= held <= 40

@@ -53,7 +53,7 @@ def counted(reason: str = "") -> float:
 
 
 async def eventually(ask: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not ask():
             await asyncio.sleep(0.01)
 

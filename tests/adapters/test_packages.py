@@ -78,7 +78,12 @@ async def test_a_server_ends_with_its_parent_however_that_ends(tmp_path: Path) -
         "asyncio.run(main())"
     )
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(tmp_path), stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": "operator"}
+        sys.executable,
+        "-c",
+        script,
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "operator"},
     )
     assert parent.stdout is not None
     port = int((await parent.stdout.readline()).decode().strip().rpartition(":")[2])

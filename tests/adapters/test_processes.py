@@ -56,10 +56,10 @@ async def test_an_instance_listens_answers_and_ends(backend: ProcessBackend) -> 
     assert (seen.phase, seen.labels) == (Phase.RUNNING, {"funclet.dev/state": "generic"})
     assert seen.host is not None
     assert seen.agent_port is not None
-    status = await observe_status(AgentAddress(seen.host, seen.agent_port, "specialise"), 1.0)
+    status = await observe_status(AgentAddress(seen.host, seen.agent_port, "specialise"), 60)
     assert not status.specialised
     with pytest.raises(Unavailable):
-        await observe_status(AgentAddress(seen.host, seen.agent_port, "wrong"), 1.0)
+        await observe_status(AgentAddress(seen.host, seen.agent_port, "wrong"), 60)
     await backend.delete("default", "one", grace_seconds=1)
     assert await _next(events) == Vanished("default", "one")
 

@@ -288,7 +288,7 @@ async def test_a_size_that_its_node_cannot_give_is_had_elsewhere(
         async with world.reporting("large", queued=1):
             await world.until(lambda: len(world.ready) == 1 and set(world.ready) <= large_ones(backend))
         [own] = world.ready
-        async with world.reporting("small", queued=1):
+        async with world.reporting("large", in_flight=1), world.reporting("small", queued=1):
             await world.until_ready("s1")
         assert own in world.ready
     await backend.close()

@@ -225,12 +225,12 @@ async def test_a_trigger_invokes_its_function_on_schedule(house: House) -> None:
 
 async def test_a_disabled_or_wrong_one_invokes_nobody(house: House) -> None:
     house.apply()
-    house.apply_trigger("off", enabled=False, schedule={"scheduleExpression": "rate(1 minute)", "input": "1"})
+    house.apply_trigger("off", enabled=False, schedule={"scheduleExpression": "rate(1 hour)", "input": "1"})
     house.apply_trigger("wrong", schedule={"scheduleExpression": "cron(61 * * * ? *)", "input": "2"})
-    house.apply_trigger("on", schedule={"scheduleExpression": "rate(1 minute)", "input": "3"})
+    house.apply_trigger("on", schedule={"scheduleExpression": "rate(1 hour)", "input": "3"})
     await until(lambda: house.lambdas.events == [3])
     await until(house.is_done)
-    house.apply_trigger("off", 2, enabled=True, schedule={"scheduleExpression": "rate(1 minute)", "input": "1"})
+    house.apply_trigger("off", 2, enabled=True, schedule={"scheduleExpression": "rate(1 hour)", "input": "1"})
     await until(lambda: house.lambdas.events == [3, 1])
 
 
@@ -248,8 +248,8 @@ async def test_what_was_due_while_jetstream_was_away_is_made_up_for(house: House
 
 async def test_a_deleted_trigger_is_forgotten_by_the_role(house: House) -> None:
     house.apply()
-    house.apply_trigger("gone", schedule={"scheduleExpression": "rate(1 minute)", "input": "1"})
+    house.apply_trigger("gone", schedule={"scheduleExpression": "rate(1 hour)", "input": "1"})
     await until(lambda: World(house.nats).is_known("default/gone"))
-    house.apply_trigger("gone", 2, enabled=False, schedule={"scheduleExpression": "rate(1 minute)", "input": "1"})
+    house.apply_trigger("gone", 2, enabled=False, schedule={"scheduleExpression": "rate(1 hour)", "input": "1"})
     house.delete_trigger("gone")
     await until(lambda: World(house.nats).is_unknown("default/gone"))
