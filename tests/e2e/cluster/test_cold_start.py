@@ -2,6 +2,7 @@
 
 import http.client
 import statistics
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,18 @@ AT_ONCE = 30
 CALLERS = 16
 
 ONE = "def handler(event, context): return 1"
+HELD = """
+import time, uuid
+name = str(uuid.uuid4())
+def handler(event, context):
+    return tell()
+
+def tell():
+    yield name
+    for _ in range(1000):  # it ends when nobody reads any more
+        time.sleep(0.1)
+        yield "."
+"""
 WHO = """
 import time, uuid
 name, began = str(uuid.uuid4()), time.time()
@@ -31,12 +44,12 @@ def wait_for_pool(world: ClusterWorld) -> set[str]:
         running = {pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"}
         return running if len(running) == len(pods) >= POOL_SIZE else set()
 
-    return eventually(find_pool, seconds=90, every=0.2)
+    return eventually(find_pool, every=0.2)
 
 
 def instance_of(world: ClusterWorld, function: str) -> str:
     """The name of its only instance, once that is written down."""
-    [pod] = eventually(lambda: world.objects("pods", world.namespace, f"funclet.dev/function={function}"), seconds=60)
+    [pod] = eventually(lambda: world.objects("pods", world.namespace, f"funclet.dev/function={function}"))
     return str(pod["metadata"]["name"])
 
 
@@ -79,11 +92,20 @@ def test_more_functions_at_once_than_the_pool_has(world: ClusterWorld, deploy: D
 
 
 def test_sixteen_callers_get_sixteen_instances_in_one_step(world: ClusterWorld, deploy: Deployer) -> None:
-    function = deploy.function(WHO, timeout=60, scaling={"idleTimeoutSeconds": 1})
+    """Each is held until all of them run: by its caller, who has read the beginning of its answer and not the end."""
+    function = deploy.function(HELD, timeout=120, scaling={"idleTimeoutSeconds": 1})
     wait_for_pool(world)
+    all_run = threading.Barrier(CALLERS)
+
+    def hold(_: int) -> str:
+        answer = world.client.invoke_with_response_stream(FunctionName=function, Payload=b"{}")
+        instance: str = next(iter(answer["EventStream"]))["PayloadChunk"]["Payload"].decode()[:36]
+        all_run.wait(90)
+        answer["EventStream"].close()
+        return instance
+
     with ThreadPoolExecutor(CALLERS) as callers:
-        answers = list(callers.map(lambda _: world.invoke(function, {"seconds": 20}), range(CALLERS)))
-    assert len({answer.payload["instance"] for answer in answers}) == CALLERS
+        assert len(set(callers.map(hold, range(CALLERS)))) == CALLERS
 
 
 def test_slots_are_used_before_instances_are_made(world: ClusterWorld, deploy: Deployer) -> None:
