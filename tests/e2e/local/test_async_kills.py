@@ -25,7 +25,10 @@ SECONDS = float(os.environ.get("FUNCLET_KILL_SECONDS", "20"))
 SENDERS = 4
 REFUSALS = (404, 409, 503)
 """A gateway that has just started does not know the function yet, or that it is ready, or JetStream."""
-DRAIN_SECONDS = 120
+DRAIN_SECONDS = 240
+ENOUGH = int(3 * SECONDS)
+"""Acknowledged events, for which a slow machine gets more time."""
+LONGEST_SECONDS = 6 * SECONDS
 PATH = "/2015-03-31/functions/witness/invocations"
 
 HANDLER = """
@@ -112,7 +115,7 @@ def waiting_events(nats_url: str) -> int:
         return -1
 
 
-@pytest.mark.timeout(SECONDS + DRAIN_SECONDS + 120)
+@pytest.mark.timeout(LONGEST_SECONDS + DRAIN_SECONDS + 240)
 def test_nothing_acknowledged_is_lost_whoever_is_killed_and_when(tmp_path: Path) -> None:
     seed = int(os.environ.get("FUNCLET_KILL_SEED", random.randrange(1_000_000)))
     chance = random.Random(seed)
@@ -121,15 +124,15 @@ def test_nothing_acknowledged_is_lost_whoever_is_killed_and_when(tmp_path: Path)
     with MortalHouse(tmp_path) as house:
         write_function(house, seen)
         url = house.settings.gateway_url + PATH
-        eventually(lambda: httpx.post(url, json={"n": 1}, timeout=20).status_code == 200, seconds=60)
+        eventually(lambda: httpx.post(url, json={"n": 1}, timeout=60).status_code == 200)
         (seen / "witness").unlink()
 
         senders = [Sender(url, range(1 + 10**6 * n, 10**6 * (n + 1))) for n in range(SENDERS)]
         for sender in senders:
             sender.start()
         kills: collections.Counter[str] = collections.Counter()
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        begun = time.monotonic()
+        while is_too_early(time.monotonic() - begun, sum(len(sender.acknowledged) for sender in senders)):
             time.sleep(chance.uniform(0.1, 4))
             role = chance.choice(ROLES)
             house.kill(role)
@@ -158,16 +161,21 @@ def test_nothing_acknowledged_is_lost_whoever_is_killed_and_when(tmp_path: Path)
     assert all(acknowledged[int(number)] == name for number, name in lines if int(number) in acknowledged)
     assert set(results.values()) == {"Succeeded"}, f"seed {seed}"
     assert not [text for sender in senders for text in sender.unexpected]
-    assert len(acknowledged) > 3 * SECONDS, "the test has tested something"
+    assert len(acknowledged) >= ENOUGH, "the test has tested something"
     assert repeated <= 32 * sum(kills.values()), "no more than what was under way at a kill"
+
+
+def is_too_early(seconds: float, acknowledged: int) -> bool:
+    """Whether roles have to die yet."""
+    return seconds < SECONDS or (acknowledged < ENOUGH and seconds < LONGEST_SECONDS)
 
 
 def find_results(url: str, acknowledged: dict[int, str]) -> dict[str, str]:
     """What is said of each event by its request id."""
     found = {}
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=60) as client:
         for name in acknowledged.values():
-            answer = eventually(lambda name=name: _ask(client, f"{url}/{name}"), seconds=30)  # type: ignore[misc]
+            answer = eventually(lambda name=name: _ask(client, f"{url}/{name}"))  # type: ignore[misc]
             found[name] = answer.json().get("status", str(answer.status_code))
     return found
 
