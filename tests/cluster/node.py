@@ -57,7 +57,7 @@ def start() -> None:
         inner = node_process(daemon)
         for command in components.outer_setup(inner):
             run(command)
-        wait_until(lambda: api_answers(place), timeout_seconds=60, what="the API server")
+        wait_until(lambda: api_answers(place), timeout_seconds=180, what="the API server")
 
 
 def settle() -> None:
@@ -65,8 +65,8 @@ def settle() -> None:
     place = layout()
     with step("waiting for the node and its DNS"):
         kubectl(place, "apply", "-f", str(place.settings / "dns.json"))
-        wait_until(node_is_ready, timeout_seconds=60, what=f"the node (logs in {STATE}/log)")
-        wait_until(dns_answers, timeout_seconds=60, what=f"the cluster's DNS (logs in {STATE}/log)")
+        wait_until(node_is_ready, timeout_seconds=180, what=f"the node (logs in {STATE}/log)")
+        wait_until(dns_answers, timeout_seconds=180, what=f"the cluster's DNS (logs in {STATE}/log)")
 
 
 def write_state(place: Layout) -> None:
@@ -157,7 +157,7 @@ def node_process(daemon: int) -> int:
     """The node's first process, by its id on the machine: the daemon's only child."""
     children = Path(f"/proc/{daemon}/task/{daemon}/children")
     wait_until(
-        lambda: bool(children.read_text().strip()), timeout_seconds=10, what="the node's process", poll_seconds=0.01
+        lambda: bool(children.read_text().strip()), timeout_seconds=60, what="the node's process", poll_seconds=0.01
     )
     return int(children.read_text())
 
@@ -243,7 +243,7 @@ def remove_cgroups() -> None:
                 folder.rmdir()
         return not any(folder.exists() for folder in folders)
 
-    wait_until(gone, timeout_seconds=10, what=f"the cgroups {configuration.CGROUP} to become empty", poll_seconds=0.02)
+    wait_until(gone, timeout_seconds=60, what=f"the cgroups {configuration.CGROUP} to become empty", poll_seconds=0.02)
 
 
 def end() -> None:
@@ -253,7 +253,7 @@ def end() -> None:
         inner = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
         os.kill(daemon, signal.SIGKILL)
         wait_until(
-            lambda: all(start_of(int(child)) is None for child in inner), timeout_seconds=20, what="the node to end"
+            lambda: all(start_of(int(child)) is None for child in inner), timeout_seconds=60, what="the node to end"
         )
     remove_cgroups()
     remove_interface()

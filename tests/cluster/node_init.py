@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RESTART_SECONDS = 1.0
-STAGE_SECONDS = 60.0
+STAGE_SECONDS = 180.0
 
 
 def main() -> None:

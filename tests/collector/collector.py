@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 HERE = Path(__file__).resolve().parent
-FIRST_WORDS_SECONDS = 60.0
+WAIT_SECONDS = 90.0
 STATUS_ERROR = 2
 
 
@@ -71,10 +71,10 @@ class Collector:
         ]
         for thread in self._threads:
             thread.start()
-        self.url = self._wait(self._find_url, FIRST_WORDS_SECONDS)
-        self._wait(lambda: any("Everything is ready" in line for line in self._words), FIRST_WORDS_SECONDS)
+        self.url = self._wait(self._find_url, WAIT_SECONDS)
+        self._wait(lambda: any("Everything is ready" in line for line in self._words), WAIT_SECONDS)
 
-    def find(self, chosen: Callable[[Span], bool], count: int, seconds: float = 30.0) -> list[Span]:
+    def find(self, chosen: Callable[[Span], bool], count: int, seconds: float = WAIT_SECONDS) -> list[Span]:
         """The spans that are chosen, in the order of their beginnings, once there are so many of them."""
 
         def look() -> list[Span] | None:
@@ -94,7 +94,7 @@ class Collector:
     def close(self) -> None:
         """End it."""
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         for thread in self._threads:
             thread.join(timeout=10)
 

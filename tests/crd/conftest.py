@@ -34,7 +34,7 @@ def crds(kubeconfig: Path) -> Iterator[None]:
         kubeconfig, "apply", "--server-side", "--force-conflicts", "--field-manager=crd-tests", "-f", str(ROOT / "crds")
     )
     assert applied.returncode == 0, applied.stderr
-    established = kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    established = kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=120s", "-f", str(ROOT / "crds"))
     assert established.returncode == 0, established.stderr
     yield
     if not existed:

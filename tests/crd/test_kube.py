@@ -41,7 +41,7 @@ async def create(api: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dic
 
 
 async def take(events: AsyncIterator[ResourceEvent]) -> ResourceEvent:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await anext(events)
 
 

@@ -10,7 +10,7 @@ from tests.cluster.steps import run
 from tests.e2e.worlds import RELEASE_NAMESPACE, ClusterWorld
 
 PAUSE_SECONDS = 0.01
-TIMEOUT = httpx.Timeout(100, connect=2)
+TIMEOUT = httpx.Timeout(100, connect=5)
 """The address of a pod that has just died swallows connections."""
 
 
@@ -58,7 +58,7 @@ def _in_node(*arguments: str) -> None:
 
 def wait_for(world: ClusterWorld, role: str) -> None:
     """Returns when the role is up again."""
-    world.kubectl("rollout", "status", f"deployment/funclet-{role}", "-n", RELEASE_NAMESPACE, "--timeout=90s")
+    world.kubectl("rollout", "status", f"deployment/funclet-{role}", "-n", RELEASE_NAMESPACE, "--timeout=180s")
 
 
 class Steady(threading.Thread):

@@ -59,7 +59,7 @@ class Audit:
         return 0 <= self.ledger.billed_ms - self.told_ms <= self.unknown * LONGEST_MS
 
 
-def audit(world: World, function: str, callers: Iterable[Steady], seconds: float = 30) -> Audit:
+def audit(world: World, function: str, callers: Iterable[Steady], seconds: float = 60) -> Audit:
     """Compare, once the ledger has all that callers were told of, or the time is up."""
     callers = list(callers)
     answers = sum(len(caller.billed_ms) for caller in callers)

@@ -93,7 +93,7 @@ class Queues:
         async def connected() -> T:
             client = await nats.connect(self._url)
             try:
-                return await work(client.jetstream(timeout=10))
+                return await work(client.jetstream(timeout=60))
             finally:
                 await client.close()
 

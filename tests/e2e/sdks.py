@@ -102,7 +102,7 @@ def call_aws(
         told = [part for name, value in parameters.items() for part in (_option(name), value)]
         command = [find_program(), "lambda", "invoke", "--endpoint-url", world.endpoint, *options, *told, str(out)]
         environment = {**os.environ, **CREDENTIALS, "AWS_MAX_ATTEMPTS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
         if done.returncode != 0:
             return _read_sentence(done.stderr)
         answer = json.loads(done.stdout)
@@ -134,7 +134,7 @@ def _programs(name: str) -> Iterator[str]:
 
 
 def _is_aws_2(program: str) -> bool:
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=180)
     return told.stdout.startswith("aws-cli/2.")
 
 
@@ -153,7 +153,7 @@ def call_nodejs(world: World, operation: str, parameters: dict[str, str]) -> Out
     """A process of Node.js for each call: clients/nodejs/invoke.mjs."""
     request = json.dumps({"endpoint": world.endpoint, "operation": operation, "input": parameters})
     script = _nodejs_client() / "invoke.mjs"
-    done = subprocess.run(["node", script], input=request, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["node", script], input=request, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return Outcome(**json.loads(done.stdout))
 

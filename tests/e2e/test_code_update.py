@@ -44,7 +44,7 @@ def test_no_call_fails(world: World, deploy: Deployer) -> None:
             caller.start()
         eventually(lambda: all(len(caller.answers) >= 10 for caller in callers))
         deploy.function(source(2), name=function)
-        eventually(lambda: all(newest(caller) == [2] * 20 for caller in callers), seconds=30)
+        eventually(lambda: all(newest(caller) == [2] * 20 for caller in callers))
     finally:
         stop.set()
         for caller in callers:

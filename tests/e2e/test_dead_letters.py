@@ -19,7 +19,7 @@ PICKY = (
 def dlq(world: World, *arguments: str, fails: bool = False) -> str:
     """What the command printed."""
     command = [FUNCLET, "dlq", "--nats", world.nats_url, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.returncode != 0) == fails, done.stderr
     return done.stdout + done.stderr
 
@@ -59,7 +59,7 @@ def test_what_would_touch_everything_must_be_named(world: World) -> None:
 
 def test_a_server_that_is_not_there_is_named_with_what_to_do(world: World) -> None:
     command = [FUNCLET, "dlq", "--nats", "nats://127.0.0.1:1", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert "no NATS at nats://127.0.0.1:1" in done.stderr
     assert "port-forward" in done.stderr
@@ -68,13 +68,13 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do(world: World) -> No
 def test_the_command_line_waits_for_a_result(world: World, deploy: Deployer) -> None:
     function = deploy.function("def handler(event, context): return event['n'] + 1")
     where = ("--endpoint", world.url, "-n", world.namespace)
-    command = [FUNCLET, "invoke", function, "--payload", '{"n": 1}', "--async", "--wait", "30", *where]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [FUNCLET, "invoke", function, "--payload", '{"n": 1}', "--async", "--wait", "60", *where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["responsePayload"] == 2
     request_id = done.stderr.strip()
     again = subprocess.run(
-        [FUNCLET, "result", function, request_id, *where], capture_output=True, text=True, timeout=30
+        [FUNCLET, "result", function, request_id, *where], capture_output=True, text=True, timeout=60
     )
     assert json.loads(again.stdout) == json.loads(done.stdout)
     unknown = subprocess.run([FUNCLET, "result", function, "0" * 8 + request_id[8:], *where], capture_output=True)

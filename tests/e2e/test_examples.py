@@ -105,7 +105,7 @@ def test_the_printed_line_gets_the_printed_answer(row: Row, world: World, exampl
             text=True,
             cwd=EXAMPLES.parent,
             env=environment,
-            timeout=60,
+            timeout=180,
         )
         assert row.is_answered_by(done.stdout), f"{done.stdout}\n{done.stderr}"
         return True

@@ -28,7 +28,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from funclet.adapters.parentage import be_terminated_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
+"""What is not so by then is plainly broken; what is so at once costs nothing."""
 CHART = ROOT / "helm" / "funclet"
 RELEASE_NAMESPACE = "funclet"
 METRICS_PORT = 9090
@@ -75,7 +76,7 @@ class Sample:
     value: float
 
 
-def eventually(ask: Callable[[], T | None], seconds: float = 20.0, every: float = 0.05) -> T:
+def eventually(ask: Callable[[], T | None], seconds: float = PATIENCE_SECONDS, every: float = 0.05) -> T:
     """The first truthy answer. An assertion in `ask` that fails, and a connection that is refused, are asked again."""
     deadline = time.monotonic() + seconds
     while True:
@@ -164,10 +165,10 @@ class World(ABC):
         return httpx.post(
             f"{self.endpoint}/2015-03-31/functions/{function}/invocations",
             json=payload or {},
-            timeout=httpx.Timeout(100, connect=2),  # the address of a pod that has just died swallows connections
+            timeout=httpx.Timeout(100, connect=5),  # the address of a pod that has just died swallows connections
         )
 
-    def wait_ready(self, kind: str, name: str, seconds: float = READY_SECONDS) -> None:
+    def wait_ready(self, kind: str, name: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Returns when callers get it; fails with the last word on it."""
 
         def is_ready() -> bool:
@@ -177,7 +178,7 @@ class World(ABC):
 
         eventually(is_ready, seconds)
 
-    def wait_instances(self, function: str, count: int, seconds: float = READY_SECONDS) -> None:
+    def wait_instances(self, function: str, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Returns when the function has exactly this many instances."""
 
         def is_so() -> bool:
@@ -250,12 +251,12 @@ class LocalWorld(World):
         return round(self.metric("funclet_instances", namespace=self.namespace, function=function))
 
     def metrics(self) -> list[Sample]:
-        return parse_metrics(httpx.get(self.metrics_url, timeout=10).text)
+        return parse_metrics(httpx.get(self.metrics_url, timeout=60).text)
 
     def interrupt(self) -> int:
         """Ctrl-C; returns the exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def close(self) -> None:
         try:
@@ -313,13 +314,13 @@ class ClusterWorld(World):
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """kubectl, which may fail."""
         return subprocess.run(
-            [self._kubectl, *arguments], input=stdin, capture_output=True, text=True, env=self._environment, timeout=120
+            [self._kubectl, *arguments], input=stdin, capture_output=True, text=True, env=self._environment, timeout=240
         )
 
     def helm(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """helm, which may fail."""
         command = [self._helm, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=self._environment, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, env=self._environment, timeout=240)
 
     def objects(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         """Objects of a kind that are not on their way out."""
@@ -354,7 +355,7 @@ class ClusterWorld(World):
             for pod in self.objects("pods", RELEASE_NAMESPACE, f"app.kubernetes.io/component={role}")
             if pod["status"].get("podIP")
         ]
-        texts = [httpx.get(f"http://{host}:{METRICS_PORT}/metrics", timeout=10).text for host in hosts]
+        texts = [httpx.get(f"http://{host}:{METRICS_PORT}/metrics", timeout=60).text for host in hosts]
         return [sample for text in texts for sample in parse_metrics(text)]
 
     def close(self) -> None:

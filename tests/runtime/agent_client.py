@@ -42,7 +42,7 @@ class Connection:
     """One kept-alive connection to a port of the agent."""
 
     port: int
-    timeout_seconds: float = 30
+    timeout_seconds: float = 60
     _socket: socket.socket = field(init=False)
     _buffer: bytes = b""
 
@@ -281,6 +281,14 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the condition did not come true")
         time.sleep(0.005)
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process has ended; who should have asked for its status may be gone too, and then it is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def resident_mib(pid: int) -> float:

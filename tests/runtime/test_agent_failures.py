@@ -2,11 +2,10 @@
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runtime.agent_client import REQUEST_ID, Agent, Connection, handler_pid, wait_until
+from tests.runtime.agent_client import REQUEST_ID, Agent, Connection, handler_pid, is_over, wait_until
 
 TROUBLE = """
 import os, subprocess, sys, time
@@ -131,7 +130,7 @@ def test_what_a_function_started_does_not_outlive_its_process(agent: Agent) -> N
     agent.specialise(TROUBLE)
     pid = agent.invoke("child").json
     agent.invoke("kill")
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    wait_until(lambda: is_over(pid))
 
 
 @pytest.mark.parametrize(
@@ -170,4 +169,4 @@ def test_sigterm_lets_the_current_invocation_end(agent: Agent) -> None:
     wait_until(lambda: "\non\n" in agent.log)
     agent.process.terminate()
     assert connection.receive().json == 1
-    assert agent.process.wait(30) == 0
+    assert agent.process.wait(60) == 0

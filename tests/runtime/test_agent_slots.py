@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.runtime.agent_client import REQUEST_ID, Agent, Answer, children, resident_mib, wait_until
+from tests.runtime.agent_client import REQUEST_ID, Agent, Answer, children, is_over, resident_mib, wait_until
 
 SHARED = """
 import os, time
@@ -164,4 +164,4 @@ def test_the_end_of_the_agent_is_the_end_of_all(agent: Agent) -> None:
     processes = children(agent.process.pid)
     agent.process.send_signal(signal.SIGTERM)
     assert agent.process.wait(60) == 0
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+    wait_until(lambda: all(map(is_over, processes)))

@@ -35,7 +35,7 @@ def test_an_external_extension_follows_the_functions_life(agent: Agent) -> None:
     assert agent.invoke({"n": 1}, lambda_runtime_trace_id="Root=1-2-3").json["event"] == {"n": 1}
     assert agent.invoke({"n": 2}).json["event"] == {"n": 2}
     agent.process.terminate()
-    assert agent.process.wait(30) == 0
+    assert agent.process.wait(60) == 0
     facts = {"functionName": "hello", "functionVersion": "$LATEST", "handler": "any.thing", "accountId": "000000000000"}
     assert said(agent, "follower registered") == [[200, facts]]
     first, second, last = said(agent, "follower got")
@@ -84,7 +84,7 @@ def test_an_extension_that_is_still_at_work_hears_of_the_end_when_it_asks(agent:
     start(agent)
     agent.invoke(1)
     agent.process.terminate()
-    assert agent.process.wait(30) == 0
+    assert agent.process.wait(60) == 0
     assert [event["eventType"] for event in said(agent, "worker got")] == ["INVOKE", "SHUTDOWN"]
 
 

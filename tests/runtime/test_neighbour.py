@@ -75,7 +75,7 @@ def test_a_timeout_is_told_and_ends_the_runtime_and_all_that_it_started(pod: Pod
     answer = agent.invoke()
     message = f"RequestId: {REQUEST_ID} Error: Task timed out after 1.00 seconds"
     assert answer.json == {"errorType": "Sandbox.Timedout", "errorMessage": message}
-    assert runtime.wait(10) != 0
+    assert runtime.wait(60) != 0
     assert agent.process.wait(60) == 0
     wait_until(lambda: pod.processes == ["sleep"])
 
@@ -99,7 +99,7 @@ def test_a_failed_init_phase_is_told_to_the_first_caller(pod: Pod, calls_first: 
         answer = connection.receive()
     else:
         gate.touch()
-        runtime.wait(10)
+        runtime.wait(60)
         wait_until(lambda: agent.status()["init"]["state"] == "failed")
         answer = agent.invoke()
     assert answer.json == failure("Runtime exited without providing a reason")
@@ -123,7 +123,7 @@ def test_it_ends_in_order_when_it_is_asked_to(pod: Pod) -> None:
     agent.specialise(b"", **IMAGE)
     agent.invoke()
     pod.terminate_agent()
-    assert runtime.wait(10) == 0
+    assert runtime.wait(60) == 0
     assert agent.process.wait(60) == 0
     assert "bye" in pod.log
 

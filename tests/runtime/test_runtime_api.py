@@ -320,7 +320,7 @@ next_invocation()
     wait_until(lambda: "\non\n" in agent.log)
     agent.process.terminate()
     assert connection.receive().json == "done"
-    assert agent.process.wait(30) == 0
+    assert agent.process.wait(60) == 0
     assert "goodbye\n" in agent.log
 
 

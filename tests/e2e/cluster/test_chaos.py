@@ -57,9 +57,9 @@ def test_an_instance_dies_and_only_its_callers_notice(world: ClusterWorld, deplo
             eventually(lambda: caller.statuses[200] >= 1)
             world.wait_instances(dying, 1)
             assert kill_processes(world, world.namespace, f"funclet.dev/function={dying}") == 1
-            eventually(lambda: caller.failures, seconds=30)
+            eventually(lambda: caller.failures)
             answered = caller.statuses[200]
-            eventually(lambda: caller.statuses[200] > answered + 1, seconds=60)
+            eventually(lambda: caller.statuses[200] > answered + 1)
     assert neighbour.failures == []
     assert len(caller.failures) == 1
     assert "Runtime.ExitError" in caller.failures[0]
@@ -75,7 +75,7 @@ def test_metering_is_exact_while_every_role_is_killed(world: ClusterWorld, deplo
             threading.Event().wait(EVERY_SECONDS)
         wait_for(world, "gateway")
         answered = sum(caller.statuses[200] for caller in callers)
-        eventually(lambda: sum(caller.statuses[200] for caller in callers) > answered + 10, seconds=60)
+        eventually(lambda: sum(caller.statuses[200] for caller in callers) > answered + 10)
     found = audit(world, function, callers)
     assert (found.lost, found.doubled) == (0, 0), found
     assert found.is_exact_in_ms, found

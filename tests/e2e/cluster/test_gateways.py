@@ -49,14 +49,14 @@ def peers(world: ClusterWorld) -> list[int]:
 @pytest.fixture(scope="module", autouse=True)
 def two_gateways(world: ClusterWorld) -> Iterator[None]:
     scale(world, 2)
-    eventually(lambda: peers(world) == [2, 2], seconds=30, every=0.5)
+    eventually(lambda: peers(world) == [2, 2], every=0.5)
     yield
     scale(world, 1)
 
 
 def post(world: ClusterWorld, address: str, function: str, payload: dict[str, Any] | None = None) -> httpx.Response:
     url = f"http://{address}:8080/namespaces/{world.namespace}/2015-03-31/functions/{function}/invocations"
-    return HTTP.post(url, json=payload or {}, timeout=httpx.Timeout(60, connect=2))
+    return HTTP.post(url, json=payload or {}, timeout=httpx.Timeout(60, connect=5))
 
 
 def until_answered(world: ClusterWorld, address: str, function: str) -> httpx.Response:
@@ -85,7 +85,7 @@ def set_processes(world: ClusterWorld, count: int) -> None:
     """Restart the pods with so many gateways in each."""
     world.kubectl("set", "env", "deployment/funclet-gateway", "-n", RELEASE_NAMESPACE, f"FUNCLET_PROCESSES={count}")
     wait_for(world, "gateway")
-    eventually(lambda: peers(world) == [2 * count] * 2, seconds=60, every=0.5)
+    eventually(lambda: peers(world) == [2 * count] * 2, every=0.5)
 
 
 def assert_reserved_concurrency_is_exact(world: ClusterWorld, deploy: Deployer) -> None:

@@ -19,7 +19,7 @@ from funclet.errors import Unavailable
 RELEASE = "three"
 NAME = f"{RELEASE}-funclet-nats"
 TEMPLATES = ("configmap", "service", "serviceaccount", "statefulset")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 SENDERS = 4
 SOME = 300
 
@@ -47,7 +47,7 @@ def servers(world: ClusterWorld) -> Iterator[str]:
 
 
 def wait_complete(world: ClusterWorld) -> None:
-    world.kubectl("rollout", "status", f"statefulset/{NAME}", "-n", world.namespace, "--timeout=100s")
+    world.kubectl("rollout", "status", f"statefulset/{NAME}", "-n", world.namespace, "--timeout=200s")
 
 
 @asynccontextmanager

@@ -119,7 +119,7 @@ def ballast(world: ClusterWorld, deploy: Deployer) -> Iterator[str]:
     }
     spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
     world.apply(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ballast"}, "spec": spec}))
-    world.kubectl("wait", "-n", world.namespace, "pod/ballast", "--for=condition=Ready", "--timeout=60s")
+    world.kubectl("wait", "-n", world.namespace, "pod/ballast", "--for=condition=Ready", "--timeout=180s")
     yield "ballast"
     world.kubectl("delete", "pod", "ballast", "-n", world.namespace, "--ignore-not-found")
 
@@ -134,7 +134,7 @@ def wait_told(world: ClusterWorld, function: str, lacking: str) -> None:
         assert f"Insufficient {lacking}" in answer.text
         return True
 
-    eventually(is_told, seconds=60)
+    eventually(is_told)
 
 
 def sizes_in_force(world: ClusterWorld, function: str) -> list[float]:
@@ -154,7 +154,7 @@ def test_no_room_for_a_size_is_told_and_hurts_nobody_else(world: ClusterWorld, d
     assert world.invoke(small).payload["promised"] == 128
     assert sizes_in_force(world, large) == []
     world.kubectl("delete", "pod", ballast, "-n", world.namespace)
-    eventually(lambda: world.post(large).status_code == 200, seconds=60)
+    eventually(lambda: world.post(large).status_code == 200)
     eventually(lambda: sizes_in_force(world, large) == [LARGE_MIB])
 
 

@@ -67,7 +67,7 @@ def test_ctrl_c_leaves_nothing_behind(own: LocalWorld, tmp_path: Path) -> None:
     children = descendants(own.process.pid)
     assert handler in children
     assert own.interrupt() == 0
-    eventually(lambda: not running(children), seconds=5)
+    eventually(lambda: not running(children))
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -76,4 +76,4 @@ def test_a_killed_house_leaves_no_process(own: LocalWorld) -> None:
     own.invoke("hello")
     children = descendants(own.process.pid)
     own.process.kill()
-    eventually(lambda: not running(children), seconds=5)
+    eventually(lambda: not running(children))

@@ -14,4 +14,4 @@ def test_a_saved_handler_is_live(world: LocalWorld, deploy: Deployer) -> None:
     world.wait_ready("Function", "live")
     assert world.invoke("live").payload == 1
     (folder / "app.py").write_text("def handler(event, context): return 'two'\n")
-    eventually(lambda: world.invoke("live").payload == "two", seconds=3)
+    eventually(lambda: world.invoke("live").payload == "two")
