@@ -276,7 +276,33 @@ async def test_a_caller_that_goes_away_on_the_way_leaves_nothing(machine: Machin
     other.close()
 
 
-async def test_a_process_that_is_stopped_hands_nothing_over_and_gets_nothing(machine: Machine) -> None:
+async def test_a_process_that_ends_entrusts_its_quiet_connections_to_one_that_stays(machine: Machine) -> None:
+    """More of them than an inbox takes; on some nothing has come yet, on one a request has begun."""
+    _, b = machine.gateways
+    name = machine.function_at(b)
+    slot = await machine.function(name)
+    callers = [await Caller().connect(b) for _ in range(100)]
+    await until(lambda: callers_at(machine) == [0, 100])
+    for number, caller in enumerate(callers[:50]):
+        assert await caller.call(name, b"%d" % number) == (200, b"%d" % number)
+    late, *quiet = callers
+    last = request(name, b'"late"')
+    late.writer.write(last[:60])
+    await until(lambda: any(not client.is_quiet for client in b.gateway.clients))
+    ending = asyncio.create_task(b.stop())
+    await until(lambda: callers_at(machine) == [99, 1])
+    for number, caller in enumerate(quiet):
+        assert await caller.call(name, b"%d" % number) == (200, b"%d" % number)
+    late.writer.write(last[60:])
+    assert await late.receive() == (200, b'"late"')
+    assert await asyncio.wait_for(late.reader.read(), 60) == b""
+    await ending
+    assert len(slot.received) == 150
+    for caller in callers:
+        caller.close()
+
+
+async def test_a_process_that_is_stopped_gets_nothing(machine: Machine) -> None:
     a, b = machine.gateways
     name = machine.function_at(a)
     await machine.function(name)

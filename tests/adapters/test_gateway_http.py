@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.adapters.gateway_world import World, make_revision, running, until
 
+from funclet.gateway.limits import Limits
+
 PATH = b"/2015-03-31/functions/hello/invocations"
 
 
@@ -152,3 +154,52 @@ async def test_stop_lets_running_calls_end(world: World) -> None:
     answer = await call
     assert (answer.json(), answer.headers["connection"]) == (1, "close")
     await stopping
+
+
+def accepts(world: World) -> bool:
+    assert world.gateway._server is not None
+    return world.gateway._server.is_serving()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 60, -2], ids=["no byte yet", "first byte", "head", "body"])
+async def test_stop_lets_a_request_come_that_has_begun(cut: int) -> None:
+    """A caller sends head and body one after the other, and the gateway is stopped in between."""
+    async with running(Limits(first_seconds=60), shutdown_seconds=60) as world:
+        world.catalog.put(make_revision())
+        world.announce(await world.slot())
+        data = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" % PATH
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
+        writer.write(data[:cut])
+        await until(lambda: any(client.is_idle == (cut == 0) for client in world.gateway.clients))
+        stopping = asyncio.create_task(world.gateway.stop())
+        await until(lambda: not accepts(world))
+        writer.write(data[cut:])
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"connection: close\r\n\r\n{}")
+        await stopping
+        writer.close()
+
+
+async def test_stop_waits_for_callers_that_came_after_all_others_had_gone() -> None:
+    async with running(shutdown_seconds=60) as world:
+        release = asyncio.Event()
+
+        async def hold(_: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+            await release.wait()
+            return {}, body
+
+        world.catalog.put(make_revision())
+        slot = await world.slot(hold)
+        world.announce(slot)
+        world.gateway.stopping = True  # as while it drains: it still accepts
+        assert (await world.raw(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        await until(lambda: not world.gateway.clients)
+        data = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" % PATH
+        call = asyncio.create_task(world.raw(data))
+        await until(lambda: slot.running == 1)
+        stopping = asyncio.create_task(world.gateway.stop())
+        await until(lambda: not accepts(world))
+        release.set()
+        assert (await call).startswith(b"HTTP/1.1 200 OK\r\n")
+        await stopping

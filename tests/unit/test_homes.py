@@ -96,6 +96,15 @@ def test_who_does_not_speak_is_not_waited_for_long() -> None:
     assert settled(a, KEYS, 10 + SETTLE_SECONDS) == {True}
 
 
+def test_a_gateway_that_leaves_knows_when_all_others_follow_the_list_without_it() -> None:
+    a = following("a", peers(1, "abc"))
+    a.apply(peers(2, "abc", leaving="a"), 0)
+    a.hear("b#1", 2)
+    assert not a.all_follow
+    a.hear("c#1", 2)
+    assert a.all_follow
+
+
 def test_two_lists_in_quick_succession_do_not_make_the_first_settled() -> None:
     a = following("a", peers(1, "abc"))
     mine = of(a, "a")

@@ -78,6 +78,11 @@ class Homes:
     def _is_waiting(self, now: float) -> bool:
         return bool(self._awaited) and now < self._awaited_until
 
+    @property
+    def all_follow(self) -> bool:
+        """Whether all others have said that they follow this list."""
+        return not self._awaited
+
     def hear(self, sender: str, epoch: int) -> None:
         """Another gateway follows this list."""
         self._spoken[sender] = max(epoch, self._spoken.get(sender, 0))

@@ -60,7 +60,7 @@ class ClientProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_current", "_deadline", "_is_between", "_limits", "_lingering", "_loop", "_owner", "_paused",
-        "_plain", "_queue", "_reader", "_transport", "_unread", "moves", "row", "source_ip",
+        "_plain", "_queue", "_reader", "_transport", "_unread", "answered", "moves", "row", "source_ip",
     )  # fmt: skip
 
     row: Row
@@ -86,6 +86,8 @@ class ClientProtocol(asyncio.Protocol):
         self.source_ip = ""
         self.moves = moves
         """How often this connection was handed over from process to process; then it has had its first request."""
+        self.answered = 0
+        """Requests on this connection, here."""
         self.row = NO_ROW
 
     # --- the connection ---
@@ -248,8 +250,8 @@ class ClientProtocol(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no answer is due."""
-        return self._current is None
+        """Whether no answer is due, and no request has begun that will want one."""
+        return self._current is None and not self._reader.receiving
 
     @property
     def is_quiet(self) -> bool:
@@ -268,6 +270,7 @@ class ClientProtocol(asyncio.Protocol):
     def _end_answer(self, request: Request, keep_alive: bool) -> None:
         """The current request is answered."""
         assert self._transport is not None
+        self.answered += 1
         self._current = request.call = request.lease = None
         request.body = b""  # the parser's side keeps the request until the next one begins
         self._deadline = self._owner.now + self._limits.idle_seconds
@@ -321,6 +324,13 @@ class ClientProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def close_when_idle(self) -> None:
-        """The gateway is stopping: close the connection unless an answer is due, which will close it."""
-        if self._current is None and self._transport is not None:
+        """The gateway is stopping: close the connection unless a request has begun, whose answer will close it.
+
+        Who has connected and not asked for anything is about to: it has a moment.
+        """
+        if self._transport is None or not self.is_idle or self._lingering:
+            return
+        if self.answered or self.moves:
             self._transport.close()
+        else:
+            self._deadline = self._owner.now + self._limits.first_seconds

@@ -99,12 +99,13 @@ class Handover:
         """Whether this is a process of this machine."""
         return name in self._siblings
 
-    def give(self, client: Caller, name: str) -> None:
-        """Hand a connection over, if nothing of it is here and there is room for it in the inbox."""
-        descriptor = client.descriptor if client.is_quiet else None
-        if descriptor is not None and self._send(name, Parcel(self._name, client.moves + 1), descriptor):
-            CONNECTIONS_HANDED_OVER.inc()
-            client.abort()
+    def give(self, client: Caller, name: str) -> bool:
+        """Hand a connection over. False: something of it is here, or there is no room for it in the inbox."""
+        if not client.is_quiet or not self._send(name, Parcel(self._name, client.moves + 1), client.descriptor):
+            return False
+        CONNECTIONS_HANDED_OVER.inc()
+        client.abort()
+        return True
 
     def _send(self, name: str, parcel: Parcel, descriptor: int) -> bool:
         try:

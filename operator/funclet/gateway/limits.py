@@ -30,6 +30,8 @@ class Limits:
     read_bytes: int = 64 * KIB
     idle_seconds: float = 600
     """Without a request."""
+    first_seconds: float = 1
+    """While the gateway stops: for the first byte on a connection that has been opened before."""
     linger_seconds: float = 2
     """After a refusal the rest of the request is read and dropped for so long: a reset would destroy the answer."""
     small_bytes: int = 64 * KIB

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
+from collections.abc import Iterable
 from typing import Protocol
 
 from funclet.core.handover import NO_ROW, is_due, lengthen
@@ -18,6 +20,11 @@ from funclet.gateway.notes import Notes
 from funclet.gateway.relay import PASSED_OVER, SOURCE, TOKEN, encode_request
 
 log = logging.getLogger(__name__)
+
+ENTRUST_SECONDS = 1.0
+"""So long a process that ends waits for room in the inboxes of those that stay."""
+ROOM_SECONDS = 0.005
+"""Until it looks again."""
 
 
 class Owner(Protocol):
@@ -67,6 +74,24 @@ class Neighbourhood:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_SECONDS):
                     await self._left.wait()
+
+    async def entrust(self, clients: Iterable[Caller]) -> None:
+        """This process ends: connections of which nothing is here go to processes of this machine that stay.
+
+        Their callers may be sending a request at this very moment, and would get no answer if it was closed."""
+        handover = self._handover
+        if handover is None:
+            return
+        await handover.stop()
+        others = self.homes.others.values()
+        staying = [peer.reporter for peer in others if peer.id in self.homes.candidates]
+        heirs = [name for name in staying if handover.reaches(name)]
+        turns = itertools.cycle(heirs)
+        until = self.loop.time() + ENTRUST_SECONDS
+        quiet = [client for client in clients if client.is_quiet]
+        while heirs and quiet and self.loop.time() < until:
+            quiet = [client for client in quiet if client.is_quiet and not handover.give(client, next(turns))]
+            await asyncio.sleep(ROOM_SECONDS)
 
     async def close(self) -> None:
         """Close all connections to the others."""
@@ -135,10 +160,14 @@ class Neighbourhood:
             self._notes.drop(name)
         self._forget_lost()
         self._hand_over()
-        if any(peer.leaving and peer.id == self.homes.me for peer in message.peers):
-            self._left.set()
+        self._see_whether_left()
         self._place_early()
         self.loop.call_later(SETTLE_SECONDS, self._place_early)
+
+    def _see_whether_left(self) -> None:
+        """When all others follow a list without this gateway, they pass nothing on to it any more."""
+        if any(peer.leaving and peer.id == self.homes.me for peer in self._list) and self.homes.all_follow:
+            self._left.set()
 
     def _forget_lost(self) -> None:
         """What gateways that are gone had begun has failed; nobody of them waits for slots."""
@@ -207,6 +236,7 @@ class Neighbourhood:
                 self._dispatcher.assign(pool.vacate(name, note.sender, self.loop.time()))
                 self._tell_heir(key, name)
         self.homes.hear(note.sender, note.epoch)
+        self._see_whether_left()
         self._place_early()
 
     def pass_over_all(self, names: str) -> None:

@@ -210,11 +210,12 @@ class Gateway:
             await self._neighbourhood.handed_over()
         if self._server is not None:
             self._server.close()
-        if self._handover is not None:
-            await self._handover.stop()
+        if self._neighbourhood is not None:
+            await self._neighbourhood.entrust(self.clients)
         for client in list(self.clients):
             client.close_when_idle()
-        if self.clients:
+        while self.clients:
+            self._deserted.clear()  # there may have been nobody for a moment before
             await self._deserted.wait()
         if self._door is not None:
             await self._door.idle()
