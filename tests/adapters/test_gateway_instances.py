@@ -1,12 +1,15 @@
 """Instances that mean harm, or die: the caller gets Lambda's error, the function's next call and all others go on."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.adapters.gateway_world import Recorder, Script, World, make_revision, running, until
 
+from funclet.gateway import upstream
 from funclet.gateway.limits import Limits
+from funclet.gateway.upstream import SlotConnection
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -215,3 +218,19 @@ async def test_an_instance_that_takes_connections_and_no_calls_is_left_alone(wor
     assert len(good.bodies) == len(answers) - len(errors)
     assert closed <= 8
     server.close()
+
+
+async def test_a_connection_made_at_the_last_moment_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process that the machine leaves waiting, a connection's time is over when its call is on its way."""
+    made = SlotConnection.connection_made
+
+    def wait_long(connection: SlotConnection, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        time.sleep(1.5)
+
+    monkeypatch.setattr(upstream, "CONNECT_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(SlotConnection, "connection_made", wait_long)
+    first, second = await world.slot(), await world.slot()
+    world.announce(first, second)
+    assert (await world.invoke()).status_code == 200
+    assert len(first.received) + len(second.received) == 1

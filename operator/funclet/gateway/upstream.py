@@ -40,7 +40,7 @@ class SlotConnection(asyncio.Protocol):
     """One connection to one slot, from its opening to its end; then the slot's next call opens another."""
 
     __slots__ = (
-        "_address", "_connecting", "_lease", "_owner", "_paused", "_prefix", "_reader", "_sent",
+        "_address", "_connecting", "_lease", "_owner", "_patience", "_paused", "_prefix", "_reader", "_sent",
         "_sent_before", "_slot", "_transport", "call",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class SlotConnection(asyncio.Protocol):
         self._address = slot.instance.address
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._patience = asyncio.timeout(CONNECT_TIMEOUT_SECONDS)
         self.call: Call | None = None
         """The one that is on it."""
         self._reader: AnswerReader | None = None
@@ -87,7 +88,7 @@ class SlotConnection(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            async with self._patience:
                 await self._owner.loop.create_connection(lambda: self, self._address.host, self._slot.port)
         except (OSError, TimeoutError):
             call = self._retire()
@@ -95,11 +96,14 @@ class SlotConnection(asyncio.Protocol):
                 self._owner.undelivered(self._slot, call)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected: deliver what waited for that."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
-        if self._slot.channel is not self:
-            self._transport.abort()
-        elif self.call is not None:
+        """Connected: deliver what waited for that, unless it has just been told that nobody is there."""
+        connected = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
+        if self._slot.channel is not self or self._patience.expired():
+            connected.abort()
+            return
+        self._patience.reschedule(None)  # from here on a call may be delivered
+        self._transport = connected
+        if self.call is not None:
             self.send(self.call)
 
     def connection_lost(self, exc: Exception | None) -> None:
