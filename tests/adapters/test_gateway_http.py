@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.adapters.gateway_world import World, make_revision, running, until
 
+from funclet.gateway import reading
 from funclet.gateway.limits import Limits
 
 PATH = b"/2015-03-31/functions/hello/invocations"
@@ -114,6 +115,19 @@ async def test_an_offer_to_upgrade_is_not_taken(world: World) -> None:
     answer = await world.raw(request + last)
     assert answer.count(b"HTTP/1.1 201 Created") == 2
     assert b"upgrade:" not in answer.lower()
+
+
+async def test_a_fault_of_ours_is_not_told_as_the_callers(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What goes wrong while a request is read comes out of the parser as an error of the parser."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(reading, "judge_head", fail)
+    assert (await world.raw(b"GET /hello/a HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 500 ")
+    assert "no luck" in caplog.text
 
 
 async def test_bounds(world: World) -> None:

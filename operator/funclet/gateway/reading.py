@@ -4,6 +4,7 @@ llhttp in its strict mode and `judge_head` say what is not clear (Content-Length
 line feeds, …): a proxy in front may have understood it otherwise. No I/O.
 """
 
+import logging
 from collections import deque
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from funclet.gateway.budget import Budget, Lease
 from funclet.gateway.call import Caller, Request, add_field
 from funclet.gateway.head_rules import head_bytes, judge_head
 from funclet.gateway.limits import Limits
+
+log = logging.getLogger(__name__)
 
 
 class Bounds(Protocol):
@@ -91,6 +94,10 @@ class RequestReader:
                 rest = b""
             except httptools.HttpParserUpgrade as upgrade:
                 rest = self._decline_upgrade(rest[upgrade.args[0] :])
+            except httptools.HttpParserCallbackError:
+                rest = b""
+                log.exception("request not read")  # a fault of ours, not the caller's
+                self._fail(message_answer(500, "Internal Server Error"))
             except httptools.HttpParserError:
                 rest = b""
                 self._fail(message_answer(400, "Bad Request"))
