@@ -53,7 +53,7 @@ class GatewayProcess:
 
     async def count(self, metric: str) -> float:
         """The sum of all series of a metric."""
-        text = (await self._health.get("/metrics")).text
+        text = (await self._health.get("/metrics", timeout=60)).text
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(metric + "{"))
 
     def workers(self) -> list[int]:
@@ -125,6 +125,7 @@ class Replicas:
 
         async def call(number: int) -> None:
             while not ended.is_set():
+                await until(lambda: bool(self.ready))  # a probe may be late on a busy machine
                 gateway = self.ready[number % len(self.ready)]
                 number += 1
                 try:

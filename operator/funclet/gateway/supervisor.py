@@ -33,7 +33,9 @@ STEADY_SECONDS = 10.0
 """A worker that has run so long did not fail because of how it was started."""
 GRACE_SECONDS = 5.0
 """Beyond the workers' own bounds on their ending."""
-ASK_TIMEOUT = aiohttp.ClientTimeout(total=2)
+READY_TIMEOUT = aiohttp.ClientTimeout(total=2)
+METRICS_TIMEOUT = aiohttp.ClientTimeout(total=8)
+"""Below the 10 s that Prometheus waits: a worker that is busy for a moment would leave a gap in its series."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -117,7 +119,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start all workers."""
-        self._session = aiohttp.ClientSession(timeout=ASK_TIMEOUT)
+        self._session = aiohttp.ClientSession()
         for index in range(self._settings.processes):
             worker = Worker(index, self._settings, self.port)
             self.port = worker.callers.getsockname()[1]
@@ -161,18 +163,18 @@ class Supervisor:
 
     async def _ready(self) -> bool:
         """All workers are, or this machine would refuse some of its callers."""
-        answers = await asyncio.gather(*(self._ask(worker, "/readyz") for worker in self._workers))
+        answers = await asyncio.gather(*(self._ask(worker, "/readyz", READY_TIMEOUT) for worker in self._workers))
         return not self._stopping and all(answer is not None for answer in answers)
 
     async def _metrics(self) -> bytes:
-        texts = await asyncio.gather(*(self._ask(worker, "/metrics") for worker in self._workers))
+        texts = await asyncio.gather(*(self._ask(worker, "/metrics", METRICS_TIMEOUT) for worker in self._workers))
         return merge({str(index): text for index, text in enumerate(texts) if text is not None})
 
-    async def _ask(self, worker: Worker, path: str) -> str | None:
+    async def _ask(self, worker: Worker, path: str, timeout: aiohttp.ClientTimeout) -> str | None:
         """What a worker says; None: it does not, or it says no."""
         assert self._session is not None
         try:
-            async with self._session.get(worker.health_url + path) as answer:
+            async with self._session.get(worker.health_url + path, timeout=timeout) as answer:
                 return await answer.text() if answer.ok else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
