@@ -12,6 +12,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.adapters.gateway_world import World, make_revision, running, until
+from tests.fuzz import fuzz
 
 PATH = b"/2015-03-31/functions/hello/invocations"
 POST = b"POST %b HTTP/1.1\r\nhost: x\r\n" % PATH
@@ -238,7 +239,7 @@ def mutate(request: bytes, mutations: list[tuple[int, int, bytes]]) -> bytes:
     return request
 
 
-async def fuzz(world: World, stream: bytes) -> None:
+async def try_stream(world: World, stream: bytes) -> None:
     """Whatever it is: answers or a closed connection, soon; and whoever comes next is served."""
     _, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
     reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
@@ -258,7 +259,6 @@ async def fuzz(world: World, stream: bytes) -> None:
 
 
 def test_mutated_requests_never_hang_or_crash_the_gateway() -> None:
-    """Bounded; more by raising max_examples."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         context = running()
         world = runner.run(context.__aenter__())
@@ -269,13 +269,13 @@ def test_mutated_requests_never_hang_or_crash_the_gateway() -> None:
         recorder = runner.run(world.recorder())
         world.announce(recorder)
 
-        @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(fuzz(250), suppress_health_check=list(HealthCheck))
         @given(
             seeds=st.lists(st.sampled_from(SEEDS), min_size=1, max_size=3),
             mutations=st.lists(MUTATION, min_size=1, max_size=4),
         )
         def try_one(seeds: list[bytes], mutations: list[tuple[int, int, bytes]]) -> None:
-            runner.run(fuzz(world, mutate(b"".join(seeds), mutations)))
+            runner.run(try_stream(world, mutate(b"".join(seeds), mutations)))
 
         try:
             try_one()

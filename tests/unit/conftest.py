@@ -1,6 +1,7 @@
-"""Properties have no deadline: a busy machine is no error."""
+"""How properties are tried."""
 
 from hypothesis import settings
+from tests.fuzz import fuzz
 
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("funclet", fuzz())
+settings.load_profile("funclet")
