@@ -20,7 +20,7 @@ from funclet.core.images import ImageFunction, lambda_variables
 from funclet.core.instances import InstanceRequest
 from funclet.errors import Unavailable
 
-PROBE_TIMEOUT_SECONDS = 10.0
+PROBE_TIMEOUT_SECONDS = 60.0
 MAX_PROCESSES = 32768
 """Of all such containers together, since they have one user. Podman itself has no more."""
 USER = "993:990"

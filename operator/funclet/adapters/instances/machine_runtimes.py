@@ -17,7 +17,7 @@ from funclet.core.runtimes import family
 
 PROGRAMS = {"nodejs": "node", "java": "java"}
 """What a family's bootstrap starts."""
-PROBE_TIMEOUT_SECONDS = 10.0
+PROBE_TIMEOUT_SECONDS = 60.0
 FOLDERS_VARIABLE = "FUNCLET_RUNTIMES"
 
 

@@ -27,9 +27,9 @@ from funclet.core.runtimes import family
 from funclet.errors import Unavailable
 
 HOST = "127.0.0.1"
-START_TIMEOUT_SECONDS = 20.0
-PROBE_TIMEOUT_SECONDS = 10.0
-LAST_LINES_SECONDS = 1.0
+START_TIMEOUT_SECONDS = 60.0
+PROBE_TIMEOUT_SECONDS = 60.0
+LAST_LINES_SECONDS = 5.0
 """For what is still in the log's pipe when the agent has ended."""
 WRITABLE = ("/tmp", "/dev", "/proc")  # noqa: S108
 """Of this machine, by every function; as in a pod."""
