@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from aiohttp import web
+from tests.ports import free_port
 
 from funclet.adapters.event_log import EventLog
 from funclet.adapters.scaler_client import ScalerClient
@@ -216,7 +217,7 @@ class Scaler:
         self.reports: list[DemandReport] = []
         self.on_demand: Callable[[DemandReport], Awaitable[None]] | None = None
         self.readers: set[asyncio.Queue[Message | None]] = set()
-        self.port = 0
+        self.port = free_port()  # which it gets again after a stop
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -226,7 +227,6 @@ class Scaler:
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         for reader in self.readers:

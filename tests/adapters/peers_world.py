@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 from tests.adapters.gateway_world import TOKEN, Catalog, Handler, Recorder, Slot, echo, make_revision, until
+from tests.ports import free_port
 
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.core.messages import DemandReport, InstanceAddress, Introduction, Ready, Snapshot
@@ -24,7 +25,7 @@ class FeedingScaler:
     def __init__(self) -> None:
         self.instances: list[InstanceAddress] = []
         self.reports: list[DemandReport] = []
-        self.port = 0
+        self.port = free_port()  # which it gets again after a stop
 
     async def start(self) -> "FeedingScaler":
         began = asyncio.Event()
@@ -32,7 +33,6 @@ class FeedingScaler:
         self._feed = Feed(time.monotonic)
         self._server = Server(TOKEN, self._take, self._join, self._feed.leave, began)
         await self._server.start("127.0.0.1", self.port)
-        self.port = self._server.port
         self._watch = asyncio.create_task(self._feed.watch())
         return self
 

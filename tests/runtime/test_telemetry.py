@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.runtime import builds
 from tests.runtime.agent_client import REQUEST_ID, Agent, wait_until
 from tests.runtime.bootstraps import ECHO, runtime
@@ -212,8 +213,7 @@ def test_a_delivery_is_tried_again_until_it_succeeds(agent: Agent, listener: Lis
 
 
 def test_a_listener_may_come_after_the_subscription(agent: Agent) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     start(agent, subscription(port, "platform"))
     agent.invoke()
     late = Listener(port)
@@ -226,8 +226,7 @@ def test_a_listener_may_come_after_the_subscription(agent: Agent) -> None:
 
 def test_what_a_slow_listener_has_no_room_for_is_counted(agent: Agent) -> None:
     body = ECHO.replace("print('event', event)", "print(('x' * 1000 + chr(10)) * 1000, flush=True)")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     start(agent, subscription(port, "platform", "function"), body)
     agent.invoke()
     slow = Listener(port)
@@ -301,8 +300,7 @@ def test_the_rules_of_subscribing(agent: Agent, listener: Listener) -> None:
 @pytest.mark.timeout(900)  # the first run on a machine builds it
 def test_an_extension_with_awss_own_crate_understands_every_event(agent: Agent) -> None:
     """The crate `lambda-extension`, unmodified: it refuses records that are not as AWS has them."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     program = builds.build_function(builds.RUST, builds.CLIENTS_FOLDER / "rust-extension") / "bootstrap"
     (agent.opt_root / "extensions").mkdir(parents=True)
     shutil.copy(program, agent.opt_root / "extensions" / "shipper")
