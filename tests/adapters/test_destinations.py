@@ -32,13 +32,15 @@ def sqs_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def sqs(sqs_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def sqs(sqs_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """boto3's client of that server; the destinations have credentials in their environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return boto3.client(
+    client = boto3.client(
         "sqs", endpoint_url=sqs_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )
+    yield client
+    client.close()
 
 
 @pytest.fixture

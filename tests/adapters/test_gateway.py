@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -22,21 +23,23 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-def lambda_client(world: World) -> "boto3.client":
-    return boto3.client(
+@pytest.fixture
+def client(world: World) -> Iterator[Any]:
+    client = boto3.client(
         "lambda", endpoint_url=world.url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
         config=Config(retries={"max_attempts": 0}),
     )  # fmt: skip
+    yield client
+    client.close()
 
 
-async def test_boto3_invokes(world: World) -> None:
+async def test_boto3_invokes(world: World, client: Any) -> None:
     async def greet(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
         text = json.dumps("Hello, " + json.loads(body)["name"]).encode()
         return {"x-amz-log-result": base64.b64encode(b"START").decode(), "x-funclet-init-us": "2000"}, text
 
     slot = await world.slot(greet)
     world.announce(slot)
-    client = lambda_client(world)
     context = base64.b64encode(json.dumps({"custom": {"a": "ü\n"}}).encode()).decode()
     answer = await asyncio.to_thread(
         client.invoke, FunctionName="hello", Payload=b'{"name": "World"}', LogType="Tail", ClientContext=context
@@ -54,8 +57,7 @@ async def test_boto3_invokes(world: World) -> None:
     assert slot.received[0]["x-amz-log-type"] == "Tail"
 
 
-async def test_boto3_reads_the_errors(world: World) -> None:
-    client = lambda_client(world)
+async def test_boto3_reads_the_errors(world: World, client: Any) -> None:
     with pytest.raises(client.exceptions.ResourceNotFoundException, match="Function not found: arn:aws:lambda"):
         await asyncio.to_thread(client.invoke, FunctionName="nobody")
     world.catalog.pending.add("default/new")

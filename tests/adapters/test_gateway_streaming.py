@@ -44,11 +44,14 @@ def streams(*pieces: bytes, trailers: bytes = b"x-funclet-duration-us: 2500\r\n"
     return script
 
 
-def client_of(world: World) -> Any:
-    return boto3.client(
+@contextlib.contextmanager
+def client_of(world: World) -> Iterator[Any]:
+    client = boto3.client(
         "lambda", endpoint_url=world.url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
         config=Config(retries={"total_max_attempts": 1}),
     )  # fmt: skip
+    yield client
+    client.close()
 
 
 def read_events(stream: Iterator[dict[str, Any]]) -> tuple[bytes, dict[str, str]]:
@@ -60,10 +63,11 @@ def read_events(stream: Iterator[dict[str, Any]]) -> tuple[bytes, dict[str, str]
 
 async def invoke(world: World, **more: Any) -> tuple[bytes, dict[str, str]]:
     def call() -> tuple[bytes, dict[str, str]]:
-        answer = client_of(world).invoke_with_response_stream(FunctionName="hello", Payload=b"{}", **more)
-        assert answer["StatusCode"] == 200
-        assert answer["ExecutedVersion"] == "$LATEST"
-        return read_events(answer["EventStream"])
+        with client_of(world) as client:
+            answer = client.invoke_with_response_stream(FunctionName="hello", Payload=b"{}", **more)
+            assert answer["StatusCode"] == 200
+            assert answer["ExecutedVersion"] == "$LATEST"
+            return read_events(answer["EventStream"])
 
     return await asyncio.to_thread(call)
 
@@ -89,10 +93,11 @@ async def test_a_piece_arrives_before_the_next_one_is_made(world: World) -> None
 
     def call() -> list[bytes]:
         pieces = []
-        for event in client_of(world).invoke_with_response_stream(FunctionName="hello")["EventStream"]:
-            if "PayloadChunk" in event:
-                pieces.append(event["PayloadChunk"]["Payload"])
-                arrived.set()
+        with client_of(world) as client:
+            for event in client.invoke_with_response_stream(FunctionName="hello")["EventStream"]:
+                if "PayloadChunk" in event:
+                    pieces.append(event["PayloadChunk"]["Payload"])
+                    arrived.set()
         return pieces
 
     assert await asyncio.to_thread(call) == [b"first", b"second"]
@@ -131,11 +136,11 @@ async def test_errors_before_and_amid_the_stream_are_in_the_last_event(world: Wo
 
 
 async def test_what_is_refused_has_the_status_of_an_error(world: World) -> None:
-    client = client_of(world)
-    with pytest.raises(client.exceptions.ResourceNotFoundException):
-        await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="nobody")
-    with pytest.raises(client.exceptions.InvalidRequestContentException):
-        await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="hello", Payload=b"{no")
+    with client_of(world) as client:
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="nobody")
+        with pytest.raises(client.exceptions.InvalidRequestContentException):
+            await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="hello", Payload=b"{no")
     answer = await world.http.post(PATH, content=b"{}", headers={"x-amz-invocation-type": "Event"})
     assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "InvalidParameterValueException")
     answer = await world.http.post(PATH, content=b"{}", headers={"x-amz-invocation-type": "DryRun"})
@@ -305,9 +310,10 @@ async def stream_too_much(world: World) -> tuple[int, dict[str, str]]:
 
     def call() -> tuple[int, dict[str, str]]:
         size, last = 0, {}
-        for event in client_of(world).invoke_with_response_stream(FunctionName="hello")["EventStream"]:
-            size += len(event["PayloadChunk"]["Payload"]) if "PayloadChunk" in event else 0
-            last = event.get("InvokeComplete", {})
+        with client_of(world) as client:
+            for event in client.invoke_with_response_stream(FunctionName="hello")["EventStream"]:
+                size += len(event["PayloadChunk"]["Payload"]) if "PayloadChunk" in event else 0
+                last = event.get("InvokeComplete", {})
         return size, last
 
     return await asyncio.to_thread(call)
