@@ -276,6 +276,24 @@ async def test_a_caller_that_goes_away_on_the_way_leaves_nothing(machine: Machin
     other.close()
 
 
+async def test_a_connection_has_one_owner(machine: Machine) -> None:
+    """It is handed over once, if two have a reason to in the same turn of the loop: each byte is read by one process."""
+    a, b = machine.gateways
+    name = machine.function_at(a)
+    await machine.function(name)
+    caller = await Caller().connect(b)
+    await caller.call(name)
+    (client,) = b.gateway.clients
+    assert [handover_of(b).give(client, "gateway-0") for _ in range(2)] == [True, False]
+    for number in range(4):
+        for byte in request(name, b'"number %d"' % number):
+            caller.writer.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert await caller.receive() == (200, b'"number %d"' % number)
+    assert callers_at(machine) == [1, 0]
+    caller.close()
+
+
 async def test_a_process_that_ends_entrusts_its_quiet_connections_to_one_that_stays(machine: Machine) -> None:
     """More of them than an inbox takes; on some nothing has come yet, on one a request has begun."""
     _, b = machine.gateways

@@ -256,9 +256,10 @@ class ClientProtocol(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether nothing of this connection is here: no request that has begun, and no byte of an answer."""
-        if self._current is not None or self._unread is not None or self._transport is None:
-            return False
-        return self._is_between and not self._transport.get_write_buffer_size()
+        transport = self._transport
+        if self._current is not None or self._unread is not None or transport is None or transport.is_closing():
+            return False  # one that closes is not ours any more: it has been handed over perhaps
+        return self._is_between and not transport.get_write_buffer_size()
 
     @property
     def descriptor(self) -> int:
