@@ -321,7 +321,7 @@ async def test_a_process_that_ends_entrusts_its_quiet_connections_to_one_that_st
 
 
 async def test_a_process_that_is_stopped_gets_nothing(machine: Machine) -> None:
-    a, b = machine.gateways
+    _, b = machine.gateways
     name = machine.function_at(a)
     await machine.function(name)
     caller = await Caller().connect(b)
