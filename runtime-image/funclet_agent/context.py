@@ -36,7 +36,12 @@ class LambdaContext:
     """One invocation, as the function sees it."""
 
     def __init__(
-        self, facts: "FunctionFacts", request_id: str, deadline_ns: int, client_context: ClientContext | None
+        self,
+        facts: "FunctionFacts",
+        request_id: str,
+        deadline_ns: int,
+        client_context: ClientContext | None,
+        invoked_arn: str | None = None,
     ) -> None:
         self.aws_request_id = request_id
         self.log_group_name = facts.log_group_name
@@ -44,7 +49,7 @@ class LambdaContext:
         self.function_name = facts.function_name
         self.memory_limit_in_mb = facts.memory_limit_in_mb
         self.function_version = facts.function_version
-        self.invoked_function_arn = facts.invoked_function_arn
+        self.invoked_function_arn = invoked_arn or facts.invoked_function_arn
         self.client_context = client_context
         self.identity = facts.identity
         self.tenant_id = None

@@ -153,11 +153,12 @@ class ExecutionEnvironment:
         """Give everybody the invocation."""
         assert self._next is not None
         request = invocation.exchange
+        arn = runtime_api.invoked_arn(self._spec, request.head.headers)
         headers = runtime_api.invocation_headers(
-            self._spec, invocation.request_id, invocation.deadline_ms, request.head.headers
+            arn, invocation.request_id, invocation.deadline_ms, request.head.headers
         )
         exchange, self._next, self._out = self._next, None, invocation
-        event = extensions.invoke_event(self._spec, invocation.request_id, invocation.deadline_ms, invocation.trace_id)
+        event = extensions.invoke_event(arn, invocation.request_id, invocation.deadline_ms, invocation.trace_id)
         for extension in self._extensions:
             if extension.wants(extensions.INVOKE):
                 extension.give(event)

@@ -148,13 +148,13 @@ def registration(spec: Specialisation, accepted: bytes) -> bytes:
     return json.dumps(facts).encode()
 
 
-def invoke_event(spec: Specialisation, request_id: str, deadline_ms: int, trace_id: str) -> bytes:
+def invoke_event(invoked_arn: str, request_id: str, deadline_ms: int, trace_id: str) -> bytes:
     """INVOKE as an extension gets it."""
     event = {
         "eventType": INVOKE,
         "deadlineMs": deadline_ms,
         "requestId": request_id,
-        "invokedFunctionArn": spec.function_arn,
+        "invokedFunctionArn": invoked_arn,
         "tracing": {"type": "X-Amzn-Trace-Id", "value": trace_id},
     }
     return json.dumps(event).encode()

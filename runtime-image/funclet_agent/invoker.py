@@ -18,6 +18,7 @@ from funclet_agent.lines import Report
 from funclet_agent.loading import Handler, Init, initialise
 from funclet_agent.logs import InvocationLog
 from funclet_agent.marshalling import MarshalError, read_event, write_answer
+from funclet_agent.runtime_api import INVOKED_ARN
 from funclet_agent.state import IDLE, PHASE, RESPONDING, STREAMING, SUCCEEDED, WATCHING, WRITING, State
 from funclet_agent.streaming import GENERATOR, collect, ending, is_wanted, send_pieces
 from funclet_agent.trace import TraceVariable
@@ -120,8 +121,7 @@ class Invoker:
         try:
             event = read_event(request.body)
             self.trace.set(request.trace_id)
-            client = _client_context(request.headers) if request.headers else None
-            result = self._handler(event, LambdaContext(self.facts, self.request_id, deadline_ns, client))
+            result = self._handler(event, self._context(request.headers, deadline_ns))
             if type(result) is GENERATOR:
                 return self._stream(request, result), b""
             return write_answer(result), b""
@@ -129,6 +129,14 @@ class Invoker:
             return self._failed(error.failure)
         except Exception as error:  # noqa: BLE001  whatever the function raises is an answer
             return self._failed(exception_failure(error))
+
+    def _context(self, headers: dict[bytes, bytes], deadline_ns: int) -> LambdaContext:
+        if not headers:
+            return LambdaContext(self.facts, self.request_id, deadline_ns, None)
+        arn = headers.get(INVOKED_ARN)
+        client = _client_context(headers)
+        named = None if arn is None else arn.decode("latin-1")
+        return LambdaContext(self.facts, self.request_id, deadline_ns, client, named)
 
     def _stream(self, request: Request, generator: Any) -> bytes:
         """What is left to be sent of an answer that comes bit by bit: all of it, unless the caller reads a stream.

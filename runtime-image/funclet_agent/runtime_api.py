@@ -28,6 +28,9 @@ INVOCATION_ROUTES = {b"response": RESPONSE, b"error": ERROR}
 ACCEPTED = b'{"status":"OK"}\n'
 FORWARDED_HEADERS = (b"lambda-runtime-trace-id", b"lambda-runtime-client-context", b"lambda-runtime-cognito-identity")
 
+INVOKED_ARN = b"lambda-runtime-invoked-function-arn"
+"""Of an invocation that names a version or an alias."""
+
 
 class Route:
     """What a request asks for; `request_id` with RESPONSE and ERROR."""
@@ -50,12 +53,18 @@ def find_route(method: bytes, target: bytes) -> Route | None:
     return Route(found, request_id.decode("latin-1")) if found and request_id else None
 
 
-def invocation_headers(spec: Specialisation, request_id: str, deadline_ms: int, caller: dict[bytes, bytes]) -> bytes:
+def invoked_arn(spec: Specialisation, caller: dict[bytes, bytes]) -> str:
+    """What was invoked: a version or an alias, if the gateway's headers name one."""
+    named = caller.get(INVOKED_ARN)
+    return spec.function_arn if named is None else named.decode("latin-1")
+
+
+def invocation_headers(arn: str, request_id: str, deadline_ms: int, caller: dict[bytes, bytes]) -> bytes:
     """The header lines that /next gives; `deadline_ms` is Unix time, `caller` the headers of the gateway."""
     lines = [
         b"Lambda-Runtime-Aws-Request-Id: " + request_id.encode("latin-1"),
         b"Lambda-Runtime-Deadline-Ms: %d" % deadline_ms,
-        b"Lambda-Runtime-Invoked-Function-Arn: " + spec.function_arn.encode(),
+        b"Lambda-Runtime-Invoked-Function-Arn: " + arn.encode(),
     ]
     lines += [name.title() + b": " + caller[name] for name in FORWARDED_HEADERS if caller.get(name)]
     return b"\r\n".join(lines) + b"\r\n"

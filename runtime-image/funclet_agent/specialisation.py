@@ -58,8 +58,8 @@ class Specialisation:
 
     @property
     def name(self) -> str:
-        """The function's name, without its namespace."""
-        return self.function.rpartition("/")[2]
+        """The function's name, without its namespace and its version."""
+        return self.function.rpartition("/")[2].partition(":")[0]
 
 
 def split_body(body: memoryview) -> tuple[Specialisation, list[memoryview]]:

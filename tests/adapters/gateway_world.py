@@ -18,6 +18,7 @@ from funclet.api.function import Environment
 from funclet.api.pod import PodSettings
 from funclet.api.trigger import Trigger
 from funclet.core.messages import DemandReport, InstanceAddress, Message, Ready, Snapshot
+from funclet.core.qualifiers import AliasRoute
 from funclet.core.revision import Revision
 from funclet.gateway.limits import Limits
 from funclet.gateway.role import Gateway
@@ -164,6 +165,7 @@ class Catalog:
 
     functions: dict[str, Revision] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    aliases: dict[str, AliasRoute] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
     _function_callbacks: list[Callable[[str, Revision | None], None]] = field(default_factory=list)
     _trigger_callbacks: list[Callable[[str, Trigger | None], None]] = field(default_factory=list)

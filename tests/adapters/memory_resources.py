@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from funclet.adapters.resources import SYNCED, UPSERTED, ConfigMapData, EventType, ResourceEvent, SecretData
+from funclet.adapters.resources import SYNCED, UPSERTED, ConfigMapData, EventType, Owner, ResourceEvent, SecretData
 
 
 class MemoryResources:
@@ -12,8 +12,7 @@ class MemoryResources:
 
     def __init__(self) -> None:
         self._changes: dict[str, asyncio.Queue[ResourceEvent]] = {
-            "Function": asyncio.Queue(),
-            "Trigger": asyncio.Queue(),
+            kind: asyncio.Queue() for kind in ("Function", "Version", "Alias", "Trigger")
         }
 
     def put(self, kind: str, resource: dict[str, Any], event: EventType = UPSERTED) -> None:
@@ -29,6 +28,12 @@ class MemoryResources:
         self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
     ) -> None:
         raise AssertionError("events writes no status")
+
+    async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
+        raise AssertionError("events publishes nothing")
+
+    async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
+        raise AssertionError("events publishes nothing")
 
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         raise AssertionError("events reads no secret")

@@ -16,7 +16,7 @@ import aiohttp
 
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.processes import ProcessBackend
-from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, ResourceEvent, SecretData
+from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, Owner, ResourceEvent, SecretData
 from funclet.core.messages import FEED, DemandReport, FeedMessage, FunctionDemand, InstanceAddress, InstanceUse
 from funclet.errors import Unavailable
 from funclet.scaler.role import Scaler
@@ -83,7 +83,7 @@ class MemoryResources:
         for item in self.objects if kind == "Function" else ():
             yield ResourceEvent(UPSERTED, item)
         yield ResourceEvent(SYNCED)
-        if kind == "Trigger":
+        if kind != "Function":
             await asyncio.Event().wait()
         while True:
             yield await self.events.get()
@@ -92,6 +92,12 @@ class MemoryResources:
         self, kind: str, namespace: str, name: str, status: dict[str, Any], *, owner: str = "control"
     ) -> None:
         raise AssertionError("the scaler writes no status")
+
+    async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
+        raise AssertionError("the scaler publishes nothing")
+
+    async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
+        raise AssertionError("the scaler publishes nothing")
 
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         return self.secrets.get((namespace, name))

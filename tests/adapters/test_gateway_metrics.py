@@ -17,7 +17,7 @@ async def test_an_invocation_is_metered_and_a_deleted_function_forgotten() -> No
         world.announce(await world.slot(), function="metered")
         for number in range(3):
             assert (await world.invoke(number, function="metered")).status_code == 200
-        INSTANCES.labels("default", "metered", "busy").set(1)
+        INSTANCES.labels("default", "metered", "$LATEST", "busy").set(1)
         text = (await client.get(f"{url}/metrics")).text
         lines = {
             line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if "metered" in line

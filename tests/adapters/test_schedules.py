@@ -21,6 +21,7 @@ from funclet.adapters.metrics import SCHEDULED
 from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.schedule_journal import BUCKET, ScheduleJournal
 from funclet.api.trigger import ScheduleSource
+from funclet.core.qualifiers import AliasRoute
 from funclet.core.schedule import parse_schedule
 from funclet.events.schedules import Schedules, ScheduleSpec
 
@@ -106,7 +107,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def spec(expression: str, generation: int = 1, name: str = "tick", **more: Any) -> ScheduleSpec:
     source = ScheduleSource.model_validate({"scheduleExpression": expression, **more})
-    return ScheduleSpec(f"default/{name}", f"uid-{name}", generation, "default/hello", source, parse_schedule(source))
+    return ScheduleSpec(
+        f"default/{name}", f"uid-{name}", generation, AliasRoute("default/hello"), source, parse_schedule(source)
+    )
 
 
 async def test_two_replicas_fire_a_schedule_once(world: World) -> None:

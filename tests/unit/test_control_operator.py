@@ -25,6 +25,6 @@ def test_kopf_watches_alone_and_writes_nothing() -> None:
     assert settings.peering.standalone
     assert not settings.posting.enabled
     registry = build_registry(observe)
-    assert len(registry._watching.get_all_handlers()) == 2
+    assert len(registry._watching.get_all_handlers()) == 4
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()

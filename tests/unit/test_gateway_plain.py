@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tests.adapters.gateway_world import make_revision
 
 from funclet.adapters.metrics import InvocationMeters
+from funclet.core.function_pool import FunctionPool
 from funclet.gateway.budget import Budget
 from funclet.gateway.call import Call, Request, Served
 from funclet.gateway.limits import Limits
@@ -40,7 +41,7 @@ class Bounds:
 
 
 def make_reader(*, serves: bool = True) -> PlainReader:
-    served = Served("default/hello", 10, 1000, InvocationMeters().of("default/hello"))
+    served = Served("default/hello", FunctionPool("default/hello", 10, 1000), InvocationMeters().of("default/hello"))
     served.revision = make_revision()
     functions = {"default/hello": served}
     return PlainReader(lambda url: "default/hello" if url == URL else None, functions, lambda *_: serves, LIMITS)

@@ -1,6 +1,7 @@
 """The records of asynchronous invocations, beside the examples in AWS's documentation."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,6 +39,14 @@ def test_lambdas_own_example_of_an_invocation_record() -> None:
         "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
         "responsePayload": {"errorMessage": "RequestId: e4b Process exited\nbefore completing request"},
     }
+
+
+def test_a_record_of_an_alias_has_its_arn_and_the_version_that_ran() -> None:
+    event = replace(EVENT, key="default/my-function:2", qualifier="live")
+    record = destination_record(event, ARN, Finish("RetriesExhausted", Progress(3, 0, FAILURE)), NOW)
+    assert record["requestContext"]["functionArn"] == f"{ARN}:live"
+    assert record["responseContext"]["executedVersion"] == "2"
+    assert result_document(event, Finish("Success", Progress(1)), NOW)["functionName"] == "my-function"
 
 
 def test_the_record_of_a_success_names_no_error() -> None:

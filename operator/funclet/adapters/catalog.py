@@ -1,4 +1,4 @@
-"""The catalog: the Functions and Triggers of a role, parsed, by key, always as good as the last good state."""
+"""The catalog: Functions, Versions, Aliases and Triggers, parsed, by key, always as good as the last good state."""
 
 import asyncio
 import logging
@@ -8,8 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources
+from funclet.api.alias import Alias
 from funclet.api.function import Function
 from funclet.api.trigger import Trigger
+from funclet.api.version import Version
+from funclet.core.published import Published
+from funclet.core.publishing import alias_key, find_route
+from funclet.core.qualifiers import AliasRoute, function_key
 from funclet.core.revision import Revision, find_revision, stand_in
 from funclet.core.validation import describe
 
@@ -20,21 +25,41 @@ TriggerCallback = Callable[[str, Trigger | None], None]
 
 
 class Catalog:
-    """Follows Functions and Triggers. Callbacks run synchronously, after the catalog itself has changed."""
+    """Follows all four kinds. Callbacks run synchronously, after the catalog itself has changed."""
 
     def __init__(self, resources: Resources) -> None:
         self.functions: dict[str, Revision] = {}
+        """By key, each published version for itself."""
+        self.aliases: dict[str, AliasRoute] = {}
+        """By `namespace/name:alias`."""
         self.triggers: dict[str, Trigger] = {}
         self.pending: set[str] = set()
         """Functions that are there but could never be resolved yet."""
         self._resources = resources
+        self._published = Published()
+        self._alias_keys: dict[str, str] = {}
+        """Under which key an Alias resource leads somewhere, by its own."""
         self._on_function: list[FunctionCallback] = []
+        self._on_alias: list[Callable[[str], None]] = []
         self._on_trigger: list[TriggerCallback] = []
-        self._synced = {"Function": asyncio.Event(), "Trigger": asyncio.Event()}
+        self._observers: dict[str, Callable[[ResourceEvent], None]] = {
+            "Function": self._observe_function,
+            "Version": self._observe_version,
+            "Alias": self._observe_alias,
+            "Trigger": self._observe_trigger,
+        }
+        self._synced = {kind: asyncio.Event() for kind in self._observers}
 
     def on_function(self, callback: FunctionCallback) -> None:
-        """Call back with the key and the new Revision (None: callers get nothing any more) whenever it changed."""
+        """Call back with the key and the new Revision (None: callers get nothing any more) whenever it changed.
+
+        A published version is told of as a function with a key of its own.
+        """
         self._on_function.append(callback)
+
+    def on_alias(self, callback: Callable[[str], None]) -> None:
+        """Call back with `namespace/name:alias` whenever an alias leads elsewhere."""
+        self._on_alias.append(callback)
 
     def on_trigger(self, callback: TriggerCallback) -> None:
         """Call back with the key and the new Trigger (None: it is gone) whenever its spec or its status changed."""
@@ -46,10 +71,10 @@ class Catalog:
             await event.wait()
 
     async def run(self) -> None:
-        """Follow both kinds for ever."""
+        """Follow all kinds for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow("Function", self._observe_function))
-            group.create_task(self._follow("Trigger", self._observe_trigger))
+            for kind, observe in self._observers.items():
+                group.create_task(self._follow(kind, observe))
 
     async def _follow(self, kind: str, observe: Callable[[ResourceEvent], None]) -> None:
         async for event in self._resources.watch(kind):
@@ -64,19 +89,52 @@ class Catalog:
                 )
 
     def _observe_function(self, event: ResourceEvent) -> None:
+        key = event.key
         revision = None if event.type is DELETED else read_revision(event.object)
         if revision is None and event.type is not DELETED:
-            self.pending.add(event.key)
+            self.pending.add(key)
         else:
-            self.pending.discard(event.key)
-        if revision == self.functions.get(event.key):
+            self.pending.discard(key)
+        self._put(key, revision)
+        for version in self._published.keys(key):
+            self._put_version(version)
+
+    def _put(self, key: str, revision: Revision | None) -> None:
+        if revision == self.functions.get(key):
             return
         if revision is None:
-            self.functions.pop(event.key, None)
+            self.functions.pop(key, None)
         else:
-            self.functions[event.key] = revision
+            self.functions[key] = revision
         for callback in self._on_function:
-            callback(event.key, revision)
+            callback(key, revision)
+
+    def _observe_version(self, event: ResourceEvent) -> None:
+        version = None if event.type is DELETED else Version.model_validate(event.object)
+        for key in self._published.put(event.key, version):
+            self._put_version(key)
+
+    def _put_version(self, key: str) -> None:
+        self._put(key, self._published.find(key, self.functions.get(function_key(key))))
+
+    def _observe_alias(self, event: ResourceEvent) -> None:
+        alias = None if event.type is DELETED else Alias.model_validate(event.object)
+        route = None if alias is None else find_route(alias)
+        before = self._alias_keys.pop(event.key, None)
+        now = None if alias is None or route is None else alias_key(alias)
+        changed = before != now or (now is not None and self.aliases[now] != route)
+        if before is not None and before != now:
+            del self.aliases[before]
+        if now is not None and route is not None:
+            self._alias_keys[event.key] = now
+            self.aliases[now] = route
+        if changed:
+            self._tell_of_aliases(before, now)
+
+    def _tell_of_aliases(self, *keys: str | None) -> None:
+        for key in filter(None, dict.fromkeys(keys)):
+            for callback in self._on_alias:
+                callback(key)
 
     def _observe_trigger(self, event: ResourceEvent) -> None:
         trigger = None if event.type is DELETED else Trigger.model_validate(event.object)

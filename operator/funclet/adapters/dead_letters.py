@@ -92,6 +92,7 @@ class DeadLetters:
             letter.event.payload,
             trace_id=letter.event.trace_id,
             client_context=letter.event.client_context,
+            qualifier=letter.event.qualifier,
         )
         with unavailable_when_unreachable():
             await self._jetstream.publish(place(EVENT_SUBJECT, event.key), event.payload, headers=event_headers(event))

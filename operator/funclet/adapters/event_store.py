@@ -19,6 +19,7 @@ from funclet.adapters.group_commit import GroupCommit
 from funclet.adapters.jetstream import unavailable_when_unreachable
 from funclet.core.asynchronous import Event, Finish, TryAgain
 from funclet.core.invocation_record import read_result, result_document
+from funclet.core.qualifiers import function_key
 
 ANSWER_SECONDS = 5.0
 
@@ -45,7 +46,9 @@ class EventStore:
         """Returns when the event is among the dead letters. A second time soon after adds nothing."""
         headers = {**dead_letter_headers(event, finish), "Nats-Msg-Id": event.request_id}
         with unavailable_when_unreachable():
-            await self._jetstream.publish(place(DEAD_LETTER_SUBJECT, event.key), event.payload, headers=headers)
+            await self._jetstream.publish(
+                place(DEAD_LETTER_SUBJECT, function_key(event.key)), event.payload, headers=headers
+            )
 
     async def accept(self, event: Event) -> None:
         """Returns when an event of Funclet's own (a record for a function) is as durable as a caller's."""

@@ -2,12 +2,13 @@
 
 | stream            | subject                                  | holds                                                 |
 |-------------------|------------------------------------------|-------------------------------------------------------|
-| `FUNCLET_EVENTS`  | `funclet.events.NAMESPACE.NAME`          | accepted events until they are done: a work queue     |
+| `FUNCLET_EVENTS`  | `funclet.events.NAMESPACE.NAME[:VERSION]` | accepted events until they are done: a work queue    |
 | `FUNCLET_RESULTS` | `funclet.results.NAMESPACE.NAME.REQUEST` | the last word on each event, for the retention time   |
 | `FUNCLET_DLQ`     | `funclet.dlq.NAMESPACE.NAME`             | given-up events, until somebody redrives or purges    |
 
 Each event that was stored is told of under `funclet.accepted.NAMESPACE.NAME`, without its payload: so that a function
 without events needs no consumer and nobody polls. The events role makes the streams; the gateway only writes and reads.
+Which version an event is for is decided when it is accepted; outcomes and dead letters lie with the function's.
 """
 
 import json
@@ -25,6 +26,7 @@ from funclet.adapters.jetstream import unavailable_when_unreachable
 from funclet.adapters.usage_ledger import ledger_stream
 from funclet.core.asynchronous import Event, Finish
 from funclet.core.invocation_record import dead_letter_attributes
+from funclet.core.qualifiers import LATEST, function_key, qualify, version_of
 
 EVENTS, RESULTS, DEAD_LETTERS = "FUNCLET_EVENTS", "FUNCLET_RESULTS", "FUNCLET_DLQ"
 EVENT_SUBJECT, ACCEPTED_SUBJECT = "funclet.events", "funclet.accepted"
@@ -35,6 +37,10 @@ RESULTS_LIMIT_BYTES = 1024**3
 
 REQUEST_ID, TRACE_ID, CLIENT_CONTEXT = "Funclet-Request-Id", "Funclet-Trace-Id", "Funclet-Client-Context"
 CONDITION, ATTEMPTS, ACCEPTED_MS = "Funclet-Condition", "Funclet-Attempts", "Funclet-Accepted-Ms"
+QUALIFIER = "Funclet-Qualifier"
+"""As the caller named the version that runs."""
+VERSION = "Funclet-Version"
+"""Of a dead letter: which version of the function did not succeed with it. None: $LATEST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,12 @@ class StreamPolicy:
 
 
 def place(prefix: str, key: str, *more: str) -> str:
-    """The subject for the function `namespace/name`; both are DNS labels, so that they hold no dot."""
+    """The subject for a function or one of its versions: a key holds no dot, since its names are DNS labels."""
     return ".".join((prefix, *key.split("/"), *more))
 
 
 def find_key(subject: str) -> str:
-    """The function `namespace/name` of a subject."""
+    """The key of a subject."""
     return "/".join(subject.split(".")[2:4])
 
 
@@ -110,6 +116,8 @@ def event_headers(event: Event) -> dict[str, str]:
         headers[TRACE_ID] = event.trace_id
     if event.client_context:
         headers[CLIENT_CONTEXT] = event.client_context
+    if event.qualifier:
+        headers[QUALIFIER] = event.qualifier
     return headers
 
 
@@ -117,17 +125,20 @@ def read_event(subject: str, payload: bytes, headers: Mapping[str, str], stored_
     """The event that was stored so."""
     return Event(
         request_id=headers.get(REQUEST_ID, ""),
-        key=find_key(subject),
+        key=qualify(find_key(subject), headers.get(VERSION)),
         payload=payload,
         accepted_ms=stored_ms,
         trace_id=headers.get(TRACE_ID, ""),
         client_context=headers.get(CLIENT_CONTEXT, ""),
+        qualifier=headers.get(QUALIFIER, ""),
     )
 
 
 def dead_letter_headers(event: Event, finish: Finish) -> dict[str, str]:
-    """What a dead letter says beside the event."""
+    """What a dead letter says beside the event. It lies with its function's, whichever version it is of."""
+    version = version_of(event.key)
     return {
+        **({} if version == LATEST else {VERSION: version}),
         **event_headers(event),
         **dead_letter_attributes(event, finish),
         CONDITION: finish.condition,
@@ -137,8 +148,8 @@ def dead_letter_headers(event: Event, finish: Finish) -> dict[str, str]:
 
 
 def result_subject(key: str, request_id: str) -> str:
-    """Where the outcome of an event lies."""
-    return place(RESULT_SUBJECT, key, request_id)
+    """Where the outcome of an event lies: with its function's, whichever version it is of."""
+    return place(RESULT_SUBJECT, function_key(key), request_id)
 
 
 async def find_result(jetstream: JetStreamContext, key: str, request_id: str) -> dict[str, Any] | None:

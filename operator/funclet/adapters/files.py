@@ -16,7 +16,7 @@ from watchfiles import awatch
 from funclet.adapters.code_directory import is_code
 from funclet.adapters.local_content import code_folder, code_mark, content_of
 from funclet.adapters.manifests import Manifest, read_manifests
-from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, ResourceEvent, SecretData
+from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, Owner, ResourceEvent, SecretData
 from funclet.errors import Conflict
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,14 @@ class FileResources:
         self._store(
             identity, _Stored(stored.file, stored.content, {**stored.resource, "metadata": metadata, "status": merged})
         )
+
+    async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
+        """Of what was read last."""
+        stored = self._stored.get((kind, f"{namespace}/{name}"))
+        return None if stored is None else int(stored.resource["metadata"]["generation"])
+
+    async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
+        """Nothing is deleted with its owner: what is in the files is there."""
 
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         """The Secret of the files."""

@@ -19,6 +19,7 @@ from funclet.adapters.resources import (
     SYNCED,
     UPSERTED,
     ConfigMapData,
+    Owner,
     ResourceEvent,
     SecretData,
     object_key,
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 PLURALS = {
     "Function": (f"apis/{API_VERSION}", "functions"),
+    "Version": (f"apis/{API_VERSION}", "versions"),
+    "Alias": (f"apis/{API_VERSION}", "aliases"),
     "Trigger": (f"apis/{API_VERSION}", "triggers"),
     "Pod": ("api/v1", "pods"),
     "Secret": ("api/v1", "secrets"),
@@ -94,10 +97,28 @@ class KubeResources:
             "metadata": {"name": name, "namespace": namespace},
             "status": status,
         }
+        await self._apply(f"{_path(kind, namespace)}/{name}/status", owner, body)
+
+    async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
+        """Asked of the API server, which reads its store."""
+        found = await self._find(kind, namespace, name)
+        return found and int(found["metadata"]["generation"])
+
+    async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
+        """Server-side apply of one owner reference; with the uid it makes no object anew that is gone."""
+        reference = {"apiVersion": API_VERSION, "kind": owner.kind, "name": owner.name, "uid": owner.uid}
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "ownerReferences": [reference]},
+        }
+        await self._apply(f"{_path(kind, namespace)}/{name}", "control-owner", body)
+
+    async def _apply(self, path: str, owner: str, body: dict[str, Any]) -> None:
         await _request(
             self._client,
             "PATCH",
-            f"{_path(kind, namespace)}/{name}/status",
+            path,
             params={"fieldManager": f"funclet-{owner}", "force": "true"},
             headers={"Content-Type": "application/apply-patch+yaml"},
             content=json.dumps(body),

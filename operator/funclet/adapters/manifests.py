@@ -10,14 +10,17 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from funclet.api.alias import Alias
 from funclet.api.function import Function
+from funclet.api.meta import ApiModel
 from funclet.api.trigger import Trigger
+from funclet.api.version import Version
 from funclet.core.validation import Problem, problems_of
 
 SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 """Documents are parsed one by one, so that a syntax error in one leaves the others readable."""
 
-MODELS: dict[str, type[Function] | type[Trigger]] = {"Function": Function, "Trigger": Trigger}
+MODELS: dict[str, type[ApiModel]] = {"Function": Function, "Version": Version, "Alias": Alias, "Trigger": Trigger}
 
 KINDS = (*MODELS, "Secret", "ConfigMap")
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from funclet.adapters.usage_journal import UsageEntry
 from funclet.core.billing import gb_seconds
+from funclet.core.qualifiers import name_of, version_of
 
 OUTCOMES = ("ok", "error", "throttled", "unavailable")
 
@@ -45,7 +46,9 @@ COLD_START_SECONDS = Histogram(
     ["phase"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-INSTANCES = Gauge("funclet_instances", "Instances of a function, by state.", ["namespace", "function", "state"])
+VERSION_LABELS = ("namespace", "function", "version")
+"""Of what is counted for each version of a function; for the function itself the version is $LATEST."""
+INSTANCES = Gauge("funclet_instances", "Instances of a function, by state.", [*VERSION_LABELS, "state"])
 POOL_INSTANCES = Gauge("funclet_pool_instances", "Generic instances in the warm pool.", ["namespace", "runtime"])
 BATCHES = Counter("funclet_batches", "Batches taken from event sources.", ["namespace", "trigger", "outcome"])
 MESSAGES = Counter("funclet_messages", "Messages taken from event sources.", ["namespace", "trigger", "outcome"])
@@ -84,7 +87,10 @@ OpenUsage = Callable[[str], UsageEntry | None]
 
 
 class FunctionMeter:
-    """The numbers of one function. Plain attributes, so that counting costs nothing; one writer, the gateway's loop."""
+    """The numbers of one version of a function.
+
+    Plain attributes, so that counting costs nothing; one writer, the gateway's loop.
+    """
 
     __slots__ = (
         "_open_usage",
@@ -110,9 +116,8 @@ class FunctionMeter:
     )
 
     def __init__(self, key: str, open_usage: "OpenUsage") -> None:
-        namespace, _, name = key.partition("/")
         self.key = key
-        self.labels = [namespace, name]
+        self.labels = list(version_labels(key).values())
         self._open_usage = open_usage
         self.ok = self.error = self.throttled = self.unavailable = 0
         self.billed_ms = self.cold_starts = self.duration_us = 0
@@ -166,7 +171,7 @@ class InvocationMeters(Collector):
             registry.register(self)
 
     def of(self, key: str) -> FunctionMeter:
-        """The meter of `namespace/name`; begun at zero when it is new."""
+        """The meter of a function's version; begun at zero when it is new."""
         if key not in self._meters:
             self._meters[key] = FunctionMeter(key, self._open_usage)
         return self._meters[key]
@@ -207,7 +212,7 @@ class InvocationMeters(Collector):
 def _counter(
     name: str, text: str, meters: list[FunctionMeter], value: Callable[[FunctionMeter], float]
 ) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=["namespace", "function"])
+    family = CounterMetricFamily(name, text, labels=VERSION_LABELS)
     for meter in meters:
         family.add_metric(meter.labels, value(meter))
     return family
@@ -216,16 +221,14 @@ def _counter(
 def _gauge(
     name: str, text: str, meters: list[FunctionMeter], value: Callable[[FunctionMeter], float]
 ) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=["namespace", "function"])
+    family = GaugeMetricFamily(name, text, labels=VERSION_LABELS)
     for meter in meters:
         family.add_metric(meter.labels, value(meter))
     return family
 
 
 def _outcomes(meters: list[FunctionMeter]) -> CounterMetricFamily:
-    family = CounterMetricFamily(
-        "funclet_invocations", "Invocations by outcome.", labels=["namespace", "function", "outcome"]
-    )
+    family = CounterMetricFamily("funclet_invocations", "Invocations by outcome.", labels=[*VERSION_LABELS, "outcome"])
     for meter in meters:
         for outcome in OUTCOMES:
             family.add_metric([*meter.labels, outcome], getattr(meter, outcome))
@@ -234,7 +237,7 @@ def _outcomes(meters: list[FunctionMeter]) -> CounterMetricFamily:
 
 def _throttles(meters: list[FunctionMeter]) -> CounterMetricFamily:
     family = CounterMetricFamily(
-        "funclet_throttles", "Invocations refused with 429.", labels=["namespace", "function", "reason"]
+        "funclet_throttles", "Invocations refused with 429.", labels=[*VERSION_LABELS, "reason"]
     )
     for meter in meters:
         for reason, count in meter.throttles.items():
@@ -246,7 +249,7 @@ def _recursions(meters: list[FunctionMeter]) -> CounterMetricFamily:
     family = CounterMetricFamily(
         "funclet_recursive_invocations",
         "Invocations beyond the 16th of a function in one chain of requests.",
-        labels=["namespace", "function", "action"],
+        labels=[*VERSION_LABELS, "action"],
     )
     for meter in meters:
         family.add_metric([*meter.labels, "allowed"], meter.recursions_allowed)
@@ -256,7 +259,7 @@ def _recursions(meters: list[FunctionMeter]) -> CounterMetricFamily:
 
 def _durations(meters: list[FunctionMeter]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(
-        "funclet_invocation_duration_seconds", "Duration of handler runs.", labels=["namespace", "function"]
+        "funclet_invocation_duration_seconds", "Duration of handler runs.", labels=VERSION_LABELS
     )
     bounds = [*(str(bound) for bound in DURATION_BUCKETS), "+Inf"]
     for meter in meters:
@@ -270,10 +273,14 @@ INVOCATIONS = InvocationMeters(REGISTRY)
 
 
 def forget_function(key: str) -> None:
-    """Remove all series of `namespace/name`."""
+    """Remove all series of a function's version."""
     INVOCATIONS.forget(key)
-    namespace, _, name = key.partition("/")
-    INSTANCES.remove_by_labels({"namespace": namespace, "function": name})
+    INSTANCES.remove_by_labels(version_labels(key))
+
+
+def version_labels(key: str) -> dict[str, str]:
+    """The values of VERSION_LABELS."""
+    return {"namespace": key.partition("/")[0], "function": name_of(key), "version": version_of(key)}
 
 
 def forget_events(key: str) -> None:

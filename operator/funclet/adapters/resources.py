@@ -43,6 +43,15 @@ def split_key(key: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """A resource of Funclet's with which others are deleted."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class SecretData:
     """A Secret's values, decoded. They never appear in a representation, and so in no log."""
 
@@ -74,6 +83,15 @@ class Resources(Protocol):
         """Set the fields of the status that belong to `owner`; fields of other owners stay.
 
         Raises Conflict with the reason NotFound when the object is gone, and Unavailable when the API is.
+        """
+
+    async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
+        """The generation of an object as it is now, whatever the watches have told; None when there is none."""
+
+    async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
+        """Have the object of this uid deleted with its owner.
+
+        Raises Conflict when it is gone, and Unavailable when the API is.
         """
 
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:

@@ -55,4 +55,7 @@ class FunctionStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     active: ActiveRevision | None = Field(default=None, description="What callers get now.")
+    last_version: int = Field(
+        default=0, ge=0, description="The number of the last version that was published; numbers never come again."
+    )
     instances: int = Field(default=0, ge=0, description="Instances that serve this function, a few seconds old.")

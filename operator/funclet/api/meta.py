@@ -34,6 +34,14 @@ def rules(*items: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(items)})
 
 
+class OwnerReference(BaseModel):
+    """The part of Kubernetes' OwnerReference that Funclet reads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    uid: str
+
+
 class ObjectMeta(BaseModel):
     """The part of Kubernetes' ObjectMeta that Funclet reads. Unknown fields are kept out, never refused."""
 
@@ -48,6 +56,7 @@ class ObjectMeta(BaseModel):
     deletion_timestamp: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
 
 
 class Condition(ApiModel):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, ResourceName, rule, rules
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
+from funclet.api.reference import QualifiedReference
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"]
 
@@ -15,12 +16,6 @@ NatsSubject = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s
 OWN_SUBJECTS = ("$", "_INBOX.", "funclet.")
 """Beginnings of subjects that are NATS' own or Funclet's: nobody's function writes there, and no Trigger."""
 OTHER_DEAD_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet.: such are NATS' and Funclet's own"
-
-
-class FunctionReference(ApiModel):
-    """The function that the Trigger invokes, in the Trigger's own namespace."""
-
-    name: ResourceName = Field(description="Name of the Function.")
 
 
 class HttpSource(ApiModel):
@@ -184,7 +179,7 @@ class TriggerSpec(ApiModel):
         ),
     )
 
-    function: FunctionReference = Field(description="The function to invoke.")
+    function: QualifiedReference = Field(description="The function to invoke, or one version of it.")
     enabled: bool = Field(default=True, description="False stops the trigger and keeps it.")
     http: HttpSource | None = Field(default=None, description="An HTTP route.")
     jetstream: JetStreamSource | None = Field(default=None, description="A NATS JetStream stream as a queue.")
@@ -201,8 +196,8 @@ class TriggerSpec(ApiModel):
 class TriggerStatus(ApiModel):
     """What control found.
 
-    Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, InvalidSpec, RouteConflict,
-    StreamNotFound, DeadLetterLoop, Disabled (False).
+    Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, QualifierNotFound, InvalidSpec,
+    RouteConflict, StreamNotFound, DeadLetterLoop, Disabled (False).
     """
 
     observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")

@@ -8,9 +8,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from funclet.api.alias import Alias
 from funclet.api.function import Function
 from funclet.api.meta import GROUP, VERSION
 from funclet.api.trigger import Trigger
+from funclet.api.version import Version
 from funclet.cli.structural import structural_schema
 
 HEADER = "# Generated from operator/funclet/api by `python -m funclet.cli.crds`: change it there.\n"
@@ -48,6 +50,32 @@ KINDS = (
             ("Runtime", "string", ".spec.runtime", 0),
             ("Memory", "integer", ".spec.memorySize", 0),
             ("Instances", "integer", ".status.instances", 0),
+            AGE,
+            ("Reason", "string", f"{READY}.reason", 1),
+        ),
+    ),
+    Kind(
+        Version,
+        "versions",
+        "fnv",
+        (
+            ("Ready", "string", f"{READY}.status", 0),
+            ("Function", "string", ".spec.function.name", 0),
+            ("Version", "integer", ".status.version", 0),
+            AGE,
+            ("Reason", "string", f"{READY}.reason", 1),
+        ),
+    ),
+    Kind(
+        Alias,
+        "aliases",
+        "fna",
+        (
+            ("Ready", "string", f"{READY}.status", 0),
+            ("Function", "string", ".spec.function.name", 0),
+            ("Alias", "string", ".spec.name", 0),
+            ("Version", "string", ".status.active.functionVersion", 0),
+            ("Weights", "string", ".status.active.additionalVersionWeights", 0),
             AGE,
             ("Reason", "string", f"{READY}.reason", 1),
         ),

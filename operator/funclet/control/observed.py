@@ -107,8 +107,8 @@ def is_older(function: Function, before: Function) -> bool:
 
 
 def same_status(one: FunctionStatus, other: FunctionStatus) -> bool:
-    """Whether they say the same, but for the number of instances, which the counter writes."""
-    return one == other.model_copy(update={"instances": one.instances})
+    """Whether they say the same, but for what is written by others: the numbers of instances and of versions."""
+    return one == other.model_copy(update={"instances": one.instances, "last_version": one.last_version})
 
 
 def essence(function: Function | Unreadable[FunctionStatus]) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""kopf's part: it watches Functions and Triggers and tells the reconciler. Nothing is decided or done in here."""
+"""kopf's part: it watches our own kinds and tells the reconciler. Nothing is decided or done in here."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from funclet.api.meta import GROUP, VERSION
 
 Observer = Callable[[str, ResourceEvent], None]
 
-PLURALS = {"Function": "functions", "Trigger": "triggers"}
+PLURALS = {"Function": "functions", "Version": "versions", "Alias": "aliases", "Trigger": "triggers"}
 
 
 async def run_kopf(observe: Observer, namespace: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from datetime import UTC, datetime
 
 from funclet.adapters.code_fetch import Packages
@@ -26,6 +26,7 @@ from funclet.control.observed import (
     targets_of,
     wish,
 )
+from funclet.control.publisher import Publisher
 from funclet.control.workqueue import WorkQueue
 from funclet.core.conditions import READY, Finding, find
 from funclet.core.resolve import (
@@ -45,7 +46,8 @@ logger = logging.getLogger(__name__)
 WORKERS = 8
 """How many resources are worked on at a time: a download that hangs holds up none of the others."""
 
-FOLLOWED_KINDS = ("Function", "Trigger", "Secret", "ConfigMap")
+OWN_KINDS = ("Function", "Version", "Alias", "Trigger")
+FOLLOWED_KINDS = (*OWN_KINDS, "Secret", "ConfigMap")
 
 
 def utc_now() -> str:
@@ -78,15 +80,16 @@ class Reconciler:
         self._references: Index[Key] = Index()
         self._targets: Index[Hashable] = Index()
         self._doubted: set[str] = set()
-        self._synced = {kind: asyncio.Event() for kind in ("Function", "Trigger")}
+        self._publisher = Publisher(resources, self._functions, self.enqueue, self._enqueue_triggers, now)
+        self._synced = {kind: asyncio.Event() for kind in OWN_KINDS}
 
     @property
     def synced(self) -> bool:
-        """Whether all Functions and Triggers are known."""
+        """Whether all that Funclet has resources for is known."""
         return all(event.is_set() for event in self._synced.values())
 
     def enqueue(self, kind: str, key: str) -> None:
-        """Work on a Function or Trigger soon, whether or not it changed."""
+        """Work on a resource soon, whether or not it changed; for Versions the key is that of their function."""
         self._queue.add((kind, key))
 
     def enqueue_functions(self) -> None:
@@ -101,7 +104,11 @@ class Reconciler:
                 self._observe_function(event)
             case "Trigger":
                 self._observe_trigger(event)
+            case "Version" | "Alias":
+                self._publisher.observe(kind, event)
             case _:
+                if kind == "Secret":
+                    self._publisher.secret_changed(event.key)
                 for key in self._references.keys((kind, event.key)):
                     self.enqueue("Function", key)
 
@@ -114,9 +121,14 @@ class Reconciler:
                 self._synced[kind].set()
 
     async def list_again(self, kind: str) -> None:
-        """Observe all Functions or Triggers that there are, and that the others are gone."""
-        known = self._functions if kind == "Function" else self._triggers
-        missing = set(known)
+        """Observe all of a kind of our own that there are, and that the others are gone."""
+        known: dict[str, Collection[str]] = {
+            "Function": self._functions,
+            "Version": self._publisher.versions,
+            "Alias": self._publisher.aliases,
+            "Trigger": self._triggers,
+        }
+        missing = set(known[kind])
         async for event in self._resources.watch(kind):
             if event.type is SYNCED:
                 break
@@ -128,7 +140,7 @@ class Reconciler:
         self._synced[kind].set()
 
     async def run(self) -> None:
-        """Work for ever. It begins when all Functions and Triggers are known: until then nothing can be missing."""
+        """Work for ever. It begins when all resources are known: until then nothing can be missing."""
         for event in self._synced.values():
             await event.wait()
         try:
@@ -150,7 +162,7 @@ class Reconciler:
         if event.type is DELETED:
             self._functions.pop(key, None)
             self._references.set(key, [])
-            self._enqueue_triggers(key)
+            self._function_changed(key)
             return
         function = parse_function(event.object)
         if isinstance(function, Function) and isinstance(before, Function) and is_older(function, before):
@@ -160,7 +172,11 @@ class Reconciler:
         self._references.set(key, references_of(function))
         if key in self._doubted or before is None or essence(function) != essence(before):
             self.enqueue("Function", key)
-            self._enqueue_triggers(key)
+            self._function_changed(key)
+
+    def _function_changed(self, key: str) -> None:
+        self._enqueue_triggers(key)
+        self._publisher.function_changed(key)
 
     def _observe_trigger(self, event: ResourceEvent) -> None:
         key, before = event.key, self._triggers.get(event.key)
@@ -184,7 +200,7 @@ class Reconciler:
             kind, key = item = await self._queue.get()
             again = True
             try:
-                again = await (self._settle_function(key) if kind == "Function" else self._settle_trigger(key))
+                again = await self._settle(kind, key)
             except Conflict as error:
                 again = error.reason != "NotFound"
             except FuncletError as error:
@@ -194,6 +210,16 @@ class Reconciler:
                 logger.exception("reconciling failed, will be tried again", extra={"kind": kind, "key": key})
             finally:
                 self._queue.done(item, again=again)
+
+    async def _settle(self, kind: str, key: str) -> bool:
+        """Returns whether to try again later, since something was missing."""
+        settle = {
+            "Function": self._settle_function,
+            "Version": self._publisher.settle_versions,
+            "Alias": self._publisher.settle_alias,
+            "Trigger": self._settle_trigger,
+        }[kind]
+        return await settle(key)
 
     async def _settle_function(self, key: str) -> bool:
         """Returns whether to try again later, since something was missing."""
@@ -218,7 +244,7 @@ class Reconciler:
         current = self._functions.get(key)
         if isinstance(current, Function) and current.metadata.uid == function.metadata.uid:
             self._functions[key] = current.model_copy(update={"status": status})
-        self._enqueue_triggers(key)
+        self._function_changed(key)
 
     async def _settle_trigger(self, key: str) -> bool:
         trigger = self._triggers.get(key)
@@ -236,16 +262,19 @@ class Reconciler:
         return ready is not None and ready.reason in RETRIED_REASONS
 
     def _trigger_facts(self, key: str, trigger: Trigger, stream: StreamFacts | None) -> TriggerFacts:
-        function = self._functions.get(f"{trigger.metadata.namespace}/{trigger.spec.function.name}")
+        target = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
+        function = self._functions.get(target)
         route = route_of(trigger)
         keys = self._targets.keys(route) - {key} if route else frozenset()
         rivals = (self._triggers.get(rival) for rival in sorted(keys))
         others = tuple(rival for rival in rivals if isinstance(rival, Trigger))
-        return TriggerFacts(function.status if function else None, others, stream)
+        qualifiers = self._publisher.qualifiers_of(target)
+        return TriggerFacts(function.status if function else None, others, stream, qualifiers)
 
     async def _apply(self, kind: str, metadata: ObjectMeta, status: FunctionStatus | TriggerStatus) -> None:
         wire = status.to_wire()
-        wire.pop("instances", None)  # the instance counter's own
+        for name in ("instances", "lastVersion"):
+            wire.pop(name, None)  # the instance counter's own, and the publisher's
         await self._resources.patch_status(kind, metadata.namespace, metadata.name, wire)
         ready = find(status.conditions, READY)
         extra = {"kind": kind, "key": f"{metadata.namespace}/{metadata.name}", "reason": ready and ready.reason}

@@ -7,7 +7,7 @@ from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import ResourceEvent, Resources
 from funclet.adapters.streams import StreamLookup
 from funclet.control.instances import InstanceCounter
-from funclet.control.reconciler import Reconciler
+from funclet.control.reconciler import OWN_KINDS, Reconciler
 
 LIST_AGAIN_SECONDS = 300.0
 """kopf tells nothing of what was deleted while its watch was broken; a listing now and then does."""
@@ -66,7 +66,7 @@ class Control:
     async def _list_again(self) -> None:
         """Each Function is looked at again besides, which puts back packages that the store has lost."""
         while True:
-            for kind in ("Function", "Trigger"):
+            for kind in OWN_KINDS:
                 await self.reconciler.list_again(kind)
             await asyncio.sleep(LIST_AGAIN_SECONDS)
             self.reconciler.enqueue_functions()

@@ -14,6 +14,7 @@ def account_id(namespace: str) -> str:
     return str(100_000_000_000 + number % 900_000_000_000)
 
 
-def function_arn(region: str, namespace: str, name: str) -> str:
-    """The unqualified ARN of a function."""
-    return f"arn:aws:lambda:{region}:{account_id(namespace)}:function:{name}"
+def function_arn(region: str, namespace: str, name: str, qualifier: str | None = None) -> str:
+    """The ARN of a function; with a qualifier, of the version or alias."""
+    suffix = f":{qualifier}" if qualifier else ""
+    return f"arn:aws:lambda:{region}:{account_id(namespace)}:function:{name}{suffix}"

@@ -39,7 +39,7 @@ FinalCondition = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An accepted event. `key` is the function's `namespace/name`; `accepted_ms` are milliseconds since 1970."""
+    """An accepted event. `key` is that of the version that is to run; `accepted_ms` are milliseconds since 1970."""
 
     request_id: str
     key: str
@@ -48,6 +48,8 @@ class Event:
     trace_id: str = ""
     client_context: str = ""
     """As the caller gave it: base64 of JSON."""
+    qualifier: str = ""
+    """As the caller named the version: its number, an alias or $LATEST; empty where no qualifier was given."""
 
 
 @dataclass(frozen=True, slots=True)

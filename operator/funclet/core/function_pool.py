@@ -1,4 +1,4 @@
-"""The slots of one function: which invocation runs where, which wait, and which are refused.
+"""The slots of one version of a function: which invocation runs where, which wait, and which are refused.
 
 Rules:
 1. A slot runs one invocation at a time.
@@ -10,6 +10,7 @@ Rules:
 6. A slot that another gateway still uses, which was the function's home before, is busy and counts as an invocation
    until that gateway says that it has ended.
 7. What waits is bounded twice: in number, and in the bytes of its payloads.
+8. What is reserved for a function, all of its versions share: each has a pool, and all of them are the `family`.
 
 Methods change the state and return what is to be done. `now` is in seconds of any monotonic clock.
 """
@@ -44,10 +45,15 @@ Assignment = tuple[Slot, W]
 
 
 class FunctionPool(Generic[W]):
-    """All of one function: its instances, and its invocations that run or wait. W is the shell's invocation."""
+    """One version of a function: its instances, and its invocations that run or wait. W is the shell's invocation."""
 
-    def __init__(self, key: str, queue_limit: int, queue_limit_bytes: int) -> None:
+    def __init__(
+        self, key: str, queue_limit: int, queue_limit_bytes: int, family: "list[FunctionPool[W]] | None" = None
+    ) -> None:
         self.key = key
+        self.family = [] if family is None else family
+        """The pools of all versions of the function, this one too."""
+        self.family.append(self)
         self.queue_limit = queue_limit
         self.queue_limit_bytes = queue_limit_bytes
         self.revision: str | None = None
@@ -73,7 +79,7 @@ class FunctionPool(Generic[W]):
         """
         self.arrivals += 1
         reserved = self.reserved_concurrency
-        if reserved is not None and self.in_flight + len(self.elsewhere) + len(self.waiting) >= reserved:
+        if reserved is not None and sum(pool.claimed for pool in self.family) >= reserved:
             raise Throttled("Rate Exceeded.", reason=RESERVED_LIMIT)
         if self._free:
             return self._take()
@@ -83,6 +89,11 @@ class FunctionPool(Generic[W]):
             raise Unavailable("The payloads that wait for this function take all room there is.", reason=QUEUE_FULL)
         self._enqueue(waiter, size)
         return None
+
+    @property
+    def claimed(self) -> int:
+        """Invocations that run or wait."""
+        return self.in_flight + len(self.elsewhere) + len(self.waiting)
 
     def _enqueue(self, waiter: W, size: int) -> None:
         self.waiting[waiter] = size

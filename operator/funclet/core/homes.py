@@ -1,5 +1,7 @@
 """Which gateway is the home of a function, as one gateway sees it. The home alone books the function's slots.
 
+All versions of a function have one home: they share what is reserved for it.
+
 Rules:
 1. The home is found by rendezvous hashing over the gateways of the scaler's last list that are not leaving.
 2. While the scaler is down its last list holds; a gateway that refuses connections is passed over for a while.

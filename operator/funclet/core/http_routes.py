@@ -14,13 +14,14 @@ ANY = "ANY"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One Trigger's route. `trigger` and `function` are keys (`namespace/name`)."""
+    """One Trigger's route. `trigger` and `function` are keys; with a qualifier that of the function ends with it."""
 
     trigger: str
     function: str
     path: str
     methods: Sequence[str]
     host: str | None = None
+    qualifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

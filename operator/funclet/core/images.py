@@ -9,6 +9,7 @@ from typing import Any
 
 from funclet.api.function import Environment
 from funclet.core.messages import InitializationType
+from funclet.core.qualifiers import LATEST
 
 IMAGE_RUNTIME = "image"
 """In the place of a runtime's name: what is started for such a function is an agent that awaits its runtime."""
@@ -44,17 +45,19 @@ class ImageFunction:
     log_format: str
     application_log_level: str | None
     initialization_type: InitializationType = "on-demand"
+    version: str = LATEST
+    """Its number."""
 
 
 def lambda_variables(function: ImageFunction, instance: str, region: str) -> dict[str, str]:
     """What Lambda sets in an image's container, but for the address of the Runtime API."""
     variables = {
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mib),
         "AWS_LAMBDA_INITIALIZATION_TYPE": function.initialization_type,
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"[$LATEST]{instance}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"[{function.version}]{instance}",
         "AWS_LAMBDA_LOG_FORMAT": function.log_format,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,

@@ -7,13 +7,14 @@ An instance belongs to a function from its start or from its claim on, which is 
 changes hands. It is generic when its agent listens: then it can be specialised at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from funclet.api.pod import PodSettings
 from funclet.core.images import ImageFunction
 from funclet.core.messages import InitializationType
+from funclet.core.qualifiers import LATEST, name_of, qualify, version_of
 from funclet.errors import Conflict
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -21,6 +22,8 @@ MANAGED_BY = "funclet-scaler"
 RUNTIME_LABEL = "funclet.dev/runtime"
 STATE_LABEL = "funclet.dev/state"
 FUNCTION_LABEL = "funclet.dev/function"
+VERSION_LABEL = "funclet.dev/version"
+"""Of a published version; there is none on instances of $LATEST."""
 REVISION_LABEL = "funclet.dev/revision"
 SLOTS_ANNOTATION = "funclet.dev/slots"
 TIMEOUT_ANNOTATION = "funclet.dev/timeout-seconds"
@@ -221,3 +224,15 @@ class Register:
             del self._by_pool[(instance.namespace, instance.runtime)]
         else:
             del self._by_function[instance.function]
+
+
+def function_labels(key: str) -> dict[str, str]:
+    """What the pod of an instance says of its function. A label's value may hold neither / nor :."""
+    version = version_of(key)
+    return {FUNCTION_LABEL: name_of(key), **({} if version == LATEST else {VERSION_LABEL: version})}
+
+
+def function_of(namespace: str, labels: Mapping[str, str]) -> str | None:
+    """The key that `function_labels` told of; None: it has no function."""
+    name = labels.get(FUNCTION_LABEL)
+    return qualify(f"{namespace}/{name}", labels.get(VERSION_LABEL)) if name else None

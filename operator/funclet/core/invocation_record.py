@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from funclet.core.asynchronous import Event, Finish, Progress, Ran, TryAgain
-from funclet.core.revision import LATEST
+from funclet.core.qualifiers import LATEST, name_of, version_of
 
 RECORDED_PAYLOAD_BYTES = 256 * 1024
 """A longer response is left out of records and results: an invocation record may hold a request of 1 MB beside it."""
@@ -15,7 +15,7 @@ Status = Literal["Retrying", "Succeeded", "Failed"]
 
 
 def destination_record(event: Event, function_arn: str, finish: Finish, now: datetime) -> dict[str, Any]:
-    """What a destination gets.
+    """What a destination gets. The function's ARN is without a qualifier.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html (example invocation record)
     """
@@ -25,14 +25,14 @@ def destination_record(event: Event, function_arn: str, finish: Finish, now: dat
         "timestamp": iso_milliseconds(now),
         "requestContext": {
             "requestId": event.request_id,
-            "functionArn": f"{function_arn}:{LATEST}",
+            "functionArn": f"{function_arn}:{event.qualifier or LATEST}",
             "condition": finish.condition,
             "approximateInvokeCount": finish.progress.attempts,
         },
         "requestPayload": read_json(event.payload),
     }
     if last is not None:
-        context: dict[str, Any] = {"statusCode": 200, "executedVersion": LATEST}
+        context: dict[str, Any] = {"statusCode": 200, "executedVersion": version_of(event.key)}
         if last.error is not None:
             context["functionError"] = last.error
         record["responseContext"] = context
@@ -65,7 +65,7 @@ def result_document(event: Event, step: Finish | TryAgain, now: datetime) -> dic
     progress = step.progress
     document: dict[str, Any] = {
         "requestId": event.request_id,
-        "functionName": event.key.partition("/")[2],
+        "functionName": name_of(event.key),
         "status": _status(step),
         "attempts": progress.attempts,
         "acceptedAt": iso_milliseconds(datetime.fromtimestamp(event.accepted_ms / 1000, UTC)),

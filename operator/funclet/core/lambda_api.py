@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from funclet.core.arn import account_id, function_arn
-from funclet.core.revision import LATEST
 
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's quota "Invocation payload, synchronous": 6 MB each for request and response."""
@@ -80,7 +79,7 @@ class Target:
 
 def function_not_found(region: str, namespace: str, name: str, qualifier: str | None = None) -> LambdaError:
     """404, with the ARN that was looked for."""
-    arn = function_arn(region, namespace, name) + (f":{qualifier}" if qualifier else "")
+    arn = function_arn(region, namespace, name, qualifier)
     return LambdaError(404, "ResourceNotFoundException", f"Function not found: {arn}")
 
 
@@ -184,11 +183,6 @@ def find_namespace(target: Target, default_namespace: str, accounts: Mapping[str
     if target.account is None or target.account == account_id(namespace):
         return namespace
     return accounts.get(target.account) if target.namespace is None else None
-
-
-def is_latest(qualifier: str | None) -> bool:
-    """Whether the unpublished version is meant, the only one there is."""
-    return qualifier is None or qualifier == LATEST
 
 
 def is_plain_json(body: bytes) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 from funclet.api.code import KeyReference
 from funclet.api.function import Function, FunctionSpec
 from funclet.api.function_status import ActiveLayer, ActiveRevision, FunctionStatus
+from funclet.api.reference import QualifiedReference
 from funclet.api.trigger import JetStreamSource, Trigger, TriggerSpec, TriggerStatus
 from funclet.core.conditions import READY, Finding, find, settle
 from funclet.core.event_filter import filter_problem
+from funclet.core.qualifiers import LATEST, qualify
 from funclet.core.revision import revision_digest
 from funclet.core.routes import find_winner, http_problem
 from funclet.core.schedule import schedule_problem
@@ -94,6 +96,7 @@ def decide_function(function: Function, facts: FunctionFacts, now: str) -> Funct
         observed_generation=generation,
         conditions=settle(previous.conditions, READY, finding, generation=generation, now=now),
         active=active,
+        last_version=previous.last_version,
         instances=previous.instances,
     )
 
@@ -178,6 +181,8 @@ class TriggerFacts:
     function: FunctionStatus | None
     rivals: tuple[Trigger, ...] = ()
     stream: StreamFacts | None = None
+    qualifiers: frozenset[str] = frozenset()
+    """The versions and aliases of the Function."""
 
 
 def decide_trigger(trigger: Trigger, facts: TriggerFacts, now: str) -> TriggerStatus:
@@ -201,7 +206,7 @@ def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
         return Finding(False, "RouteConflict", _conflict_message(trigger, winner))
     if trigger.spec.jetstream and facts.stream and (problem := _judge_stream(trigger.spec.jetstream, facts.stream)):
         return problem
-    return _judge_target(trigger.spec.function.name, facts.function)
+    return _judge_target(trigger.spec.function, facts)
 
 
 def _spec_problem(spec: TriggerSpec) -> str:
@@ -242,13 +247,26 @@ def may_run(trigger: Trigger) -> bool:
     return trigger.spec.enabled and (ready is None or ready.reason != DEAD_LETTER_LOOP)
 
 
-def _judge_target(name: str, function: FunctionStatus | None) -> Finding:
-    if function is None:
+def invoked_by(trigger: Trigger) -> str:
+    """The key of the Trigger's function, or the name of its version or alias after it."""
+    reference = trigger.spec.function
+    return qualify(f"{trigger.metadata.namespace}/{reference.name}", reference.qualifier)
+
+
+def _judge_target(reference: QualifiedReference, facts: TriggerFacts) -> Finding:
+    name, qualifier = reference.name, reference.qualifier
+    if facts.function is None:
         return Finding(
             False, "FunctionNotFound", f"there is no Function {name}: create it, or change spec.function.name"
         )
-    if function.active is None:
+    if facts.function.active is None:
         return Finding(False, "FunctionNotReady", f"the Function {name} serves nothing yet: see its condition Ready")
+    if qualifier not in (None, LATEST, *facts.qualifiers):
+        there = ", ".join(sorted(facts.qualifiers)) or "none"
+        message = (
+            f"spec.function.qualifier is {qualifier}, and {name} has no such version or alias (there are: {there})"
+        )
+        return Finding(False, "QualifierNotFound", f"{message}: publish it, or name another one")
     return Finding(True, "Resolved", "Events reach the function.")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from funclet.api.code import ImageConfig
@@ -11,10 +11,10 @@ from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
 from funclet.api.function import Environment, Function, FunctionSpec
 from funclet.api.function_status import ActiveRevision
 from funclet.api.pod import PodSettings
+from funclet.api.version import Version
 from funclet.core.images import IMAGE_RUNTIME, FunctionImage, ImageFunction
 from funclet.core.messages import InitializationType
-
-LATEST = "$LATEST"
+from funclet.core.qualifiers import name_of, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Revision:
     """One resolved state of one function. Two revisions with the same `revision` are the same in every respect."""
 
     key: str
-    """`namespace/name`: the function's identity in every message between roles."""
+    """`namespace/name`, or `namespace/name:3` for a version: its identity in every message between roles."""
     uid: str
     revision: str
     code_sha256: str
@@ -64,7 +64,12 @@ class Revision:
     @property
     def name(self) -> str:
         """The function's name."""
-        return self.key.partition("/")[2]
+        return name_of(self.key)
+
+    @property
+    def version(self) -> str:
+        """The version's number, or $LATEST."""
+        return version_of(self.key)
 
 
 def stand_in(image_uri: str | None) -> dict[str, str]:
@@ -74,14 +79,34 @@ def stand_in(image_uri: str | None) -> dict[str, str]:
 
 def find_revision(function: Function) -> Revision | None:
     """What callers of this function get now; None until it could be resolved for the first time."""
-    active = function.status.active
-    if active is None:
+    active, metadata = function.status.active, function.metadata
+    return _revision(f"{metadata.namespace}/{metadata.name}", metadata.uid, active) if active else None
+
+
+def find_version(version: Version, function: Revision | None) -> Revision | None:
+    """What callers of this version get; None while it is not published, or when its function is no more.
+
+    What on Lambda is of the function and of none of its versions is taken from the function as it is now. Instances
+    are kept ready for $LATEST alone: a version that nobody calls any more must not cost anything.
+    """
+    status = version.status
+    if status.snapshot is None or function is None or function.uid != status.function_uid:
         return None
-    spec = function.spec.model_validate({**active.spec, "code": stand_in(active.image_uri), "layers": []})
+    key = f"{version.metadata.namespace}/{version.spec.function.name}:{status.version}"
+    return replace(
+        _revision(key, status.function_uid, status.snapshot),
+        reserved_concurrency=function.reserved_concurrency,
+        recursion_allowed=function.recursion_allowed,
+        provisioned_concurrency=0,
+    )
+
+
+def _revision(key: str, uid: str, active: ActiveRevision) -> Revision:
+    spec = FunctionSpec.model_validate({**active.spec, "code": stand_in(active.image_uri), "layers": []})
     image = _image(active, spec)
     return Revision(
-        key=f"{function.metadata.namespace}/{function.metadata.name}",
-        uid=function.metadata.uid,
+        key=key,
+        uid=uid,
         revision=active.revision,
         code_sha256=active.code_sha256,
         runtime=spec.runtime or IMAGE_RUNTIME,
@@ -132,6 +157,7 @@ def image_function(revision: Revision, initialization_type: InitializationType =
         log_format=revision.log_format,
         application_log_level=revision.application_log_level,
         initialization_type=initialization_type,
+        version=revision.version,
     )
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from funclet.core.arn import function_arn
 from funclet.core.messages import Phase
-from funclet.core.revision import LATEST
+from funclet.core.qualifiers import name_of, version_of
 from funclet.core.trace import TraceContext
 
 ERROR_TYPE_LENGTH = 256
@@ -284,12 +284,13 @@ class OneSpan(NamedTuple):
 
 @lru_cache(SHARED)
 def function_attributes(region: str, key: str, trigger: str, route: str = "") -> Attributes:
-    """What all invocations of the function `namespace/name` by one trigger share."""
-    namespace, _, name = key.partition("/")
+    """What all invocations of one version of a function by one trigger share."""
+    namespace = key.partition("/")[0]
+    name = name_of(key)
     arn = function_arn(region, namespace, name)
     common: Attributes = (
         ("faas.name", name),
-        ("faas.version", LATEST),
+        ("faas.version", version_of(key)),
         ("faas.trigger", trigger),
         ("cloud.resource_id", arn),
         ("k8s.namespace.name", namespace),

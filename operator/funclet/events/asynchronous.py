@@ -22,6 +22,7 @@ from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.metrics import forget_events
 from funclet.core.asynchronous import LONGEST_AGE_SECONDS
 from funclet.core.backoff import RECONNECTION
+from funclet.core.qualifiers import function_key
 from funclet.core.revision import Revision
 from funclet.errors import Unavailable
 from funclet.events.attempt import EventRunner
@@ -154,7 +155,8 @@ class AsynchronousInvocations:
 
     def _change(self, key: str, revision: Revision | None) -> None:
         if revision is None:
-            forget_events(key)
+            if key == function_key(key):
+                forget_events(key)
             if key in self._workers:
                 self._waiting.add(key)
                 self._retire(key)

@@ -35,6 +35,7 @@ from funclet.core.asynchronous import (
 )
 from funclet.core.invocation_record import dead_letter_attributes, destination_record
 from funclet.core.lambda_api import error_payload
+from funclet.core.qualifiers import function_key, name_of
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Message
 from funclet.core.trace import advance, lineage_token
@@ -146,7 +147,7 @@ class EventRunner:
         return Outcome()
 
     async def _deliver(self, event: Event, finish: Finish, name: str, destination: Destination) -> None:
-        namespace, _, function = event.key.partition("/")
+        namespace, function = _labels(event)
         try:
             await self._destinations.deliver(destination, self._parcel(event, finish, name))
         except Unavailable as error:
@@ -163,13 +164,13 @@ class EventRunner:
         if not is_too_old(revision.event_invoke, self._age_seconds(event) + delay):
             return Outcome(delay)
         log.warning("record dropped", extra={"function": event.key, "reason": error.reason})
-        namespace, _, function = event.key.partition("/")
+        namespace, function = _labels(event)
         DESTINATION_RECORDS.labels(namespace, function, "any", "dropped").inc()
         return Outcome()
 
     def _parcel(self, event: Event, finish: Finish, name: str) -> Parcel:
-        namespace, _, function = event.key.partition("/")
-        trace_id = advance(event.trace_id, lineage_token(event.key))[0] if event.trace_id else ""
+        namespace, function = _labels(event)
+        trace_id = advance(event.trace_id, lineage_token(function_key(event.key)))[0] if event.trace_id else ""
         identity = f"{event.request_id}/{name}"
         if name == "deadLetter":
             return Parcel(identity, namespace, event.payload, dead_letter_attributes(event, finish), trace_id)
@@ -194,6 +195,8 @@ def invoke_headers(event: Event, trace_id: str) -> dict[str, str]:
         headers[TRACE_HEADER] = trace_id
     if event.client_context:
         headers["x-amz-client-context"] = event.client_context
+    if event.qualifier:
+        headers["x-funclet-qualifier"] = event.qualifier
     return headers
 
 
@@ -207,9 +210,14 @@ def _read(message: Message) -> Event:
     return event
 
 
+def _labels(event: Event) -> tuple[str, str]:
+    """Namespace and function."""
+    return event.key.partition("/")[0], name_of(event.key)
+
+
 def _count(event: Event, step: Step, *, ran: bool) -> None:
     outcome = "retried" if ran else "postponed"
     if isinstance(step, Finish):
         outcome = "succeeded" if step.succeeded else step.condition
-    namespace, _, function = event.key.partition("/")
+    namespace, function = _labels(event)
     ASYNC_EVENTS.labels(namespace, function, outcome).inc()

@@ -17,7 +17,8 @@ from funclet.core.arn import account_id
 from funclet.core.batching import policy_of
 from funclet.core.event_filter import filter_of
 from funclet.core.messages import Draining, FeedMessage
-from funclet.core.resolve import may_run
+from funclet.core.qualifiers import AliasRoute, function_key
+from funclet.core.resolve import invoked_by, may_run
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Queue
 from funclet.errors import InvalidSpec
@@ -31,6 +32,8 @@ from funclet.events.slots import Slots
 from funclet.events.tracing import EventTracer
 
 log = logging.getLogger(__name__)
+
+NOWHERE = AliasRoute("")
 
 
 class Events:
@@ -68,6 +71,7 @@ class Events:
         self._schedules = Schedules(EventStore(nats), ScheduleJournal(nats, settings.stream_replicas), settings.region)
         catalog.on_trigger(lambda key, _: self._reconcile(key))
         catalog.on_function(lambda key, _: self._reconcile_function(key))
+        catalog.on_alias(self._reconcile_function)
 
     async def start(self) -> None:
         """Follows the scaler's feed, reports, and runs what the catalog has."""
@@ -97,7 +101,8 @@ class Events:
             self._ledger.let_go(message.instance)
 
     def _reconcile_function(self, function: str) -> None:
-        for key in tuple(self._triggers_of.get(function, ())):
+        """Of a version or an alias: whatever Triggers its function has."""
+        for key in tuple(self._triggers_of.get(function_key(function), ())):
             self._reconcile(key)
             if key in self._runners:
                 self._runners[key].notice()  # a new revision has slots of its own
@@ -107,8 +112,9 @@ class Events:
         if not self._running:
             return
         trigger = self._catalog.triggers.get(key)
-        revision = self._find_function(key, trigger) if trigger else None
-        schedule = plan_schedule(key, trigger, revision) if trigger else None
+        route = self._find_route(key, trigger) if trigger else NOWHERE
+        revision = self._catalog.functions.get(route.heavier)
+        schedule = plan_schedule(key, trigger, route) if trigger and revision else None
         if schedule is not None:
             self._schedules.put(schedule)
         else:
@@ -124,10 +130,10 @@ class Events:
         elif trigger is None:
             forget_trigger(key)
 
-    def _find_function(self, key: str, trigger: Trigger) -> Revision | None:
-        function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
-        self._triggers_of.setdefault(function, set()).add(key)
-        return self._catalog.functions.get(function)
+    def _find_route(self, key: str, trigger: Trigger) -> AliasRoute:
+        named = invoked_by(trigger)
+        self._triggers_of.setdefault(function_key(named), set()).add(key)
+        return self._catalog.aliases.get(named) or AliasRoute(named)
 
     def _begin(self, spec: RunnerSpec) -> None:
         runner = Runner(
@@ -176,4 +182,5 @@ def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: s
         policy=policy_of(source, revision.timeout_seconds),
         source=Queue(source.stream, region, account_id(trigger.metadata.namespace)),
         filter=event_filter,
+        invoked=invoked_by(trigger),
     )

@@ -36,12 +36,15 @@ class RunnerSpec:
     trigger: str
     """Key of the Trigger: `namespace/name`."""
     function: str
+    """Whose slots are counted on: for an alias, those of the version that gets most."""
     timeout_seconds: int
     stream: str
     subject: str
     policy: Policy
     source: Queue
     filter: EventFilter = ALL
+    invoked: str = ""
+    """The function with the Trigger's qualifier, if it has one."""
 
     @property
     def consumer(self) -> str:
@@ -232,4 +235,6 @@ class Runner:
         self._invoking_messages += messages
 
     async def _invoke(self, headers: Mapping[str, str], payload: bytes) -> Invocation:
-        return await self._gateway.invoke(self.spec.function, payload, self.spec.timeout_seconds, headers)
+        return await self._gateway.invoke(
+            self.spec.invoked or self.spec.function, payload, self.spec.timeout_seconds, headers
+        )

@@ -18,9 +18,9 @@ from funclet.adapters.schedule_journal import Progress, ScheduleJournal
 from funclet.api.trigger import ScheduleSource, Trigger
 from funclet.core.asynchronous import Event
 from funclet.core.backoff import RECONNECTION
+from funclet.core.qualifiers import AliasRoute
 from funclet.core.resolve import may_run
-from funclet.core.revision import Revision
-from funclet.core.schedule import Schedule, execution_id, parse_schedule, payload
+from funclet.core.schedule import Schedule, chance_of, execution_id, parse_schedule, payload
 from funclet.errors import InvalidSpec, Unavailable
 from funclet.events.cancellation import cancel
 
@@ -32,14 +32,17 @@ LONGEST_SLEEP_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpec:
-    """One enabled Trigger with a schedule. `trigger` and `function` are `namespace/name`."""
+    """One enabled Trigger with a schedule; `trigger` is its key."""
 
     trigger: str
     uid: str
     generation: int
-    function: str
+    route: AliasRoute
+    """Which version its events are for."""
     source: ScheduleSource
     schedule: Schedule
+    qualifier: str = ""
+    """As the Trigger names the version."""
 
 
 class Entry:
@@ -167,7 +170,8 @@ class Schedules:
         namespace, _, name = spec.trigger.partition("/")
         execution = execution_id(spec.trigger, spec.uid, due)
         body = payload(spec.source, namespace, name, self._region, execution, due)
-        if await self._store.accept_once(Event(execution, spec.function, body)):
+        key = spec.route.choose(chance_of(execution))
+        if await self._store.accept_once(Event(execution, key, body, qualifier=spec.qualifier)):
             _count(spec, "invoked", 1)
             _count(spec, "missed", earlier)  # by the replica whose event it is, as once for all
             log.info("schedule due", extra={"trigger": spec.trigger, "due": due.isoformat(), "request_id": execution})
@@ -187,14 +191,15 @@ def _count(spec: ScheduleSpec, outcome: str, times: int) -> None:
     SCHEDULED.labels(namespace, name, outcome).inc(times)
 
 
-def plan_schedule(key: str, trigger: Trigger, revision: Revision | None) -> ScheduleSpec | None:
-    """None: it has another source, is disabled or refused, or has no function."""
+def plan_schedule(key: str, trigger: Trigger, route: AliasRoute) -> ScheduleSpec | None:
+    """None: it has another source, is disabled or refused."""
     source = trigger.spec.schedule
-    if source is None or not may_run(trigger) or revision is None:
+    if source is None or not may_run(trigger):
         return None
     try:
         schedule = parse_schedule(source)
     except InvalidSpec:
         return None
     metadata = trigger.metadata
-    return ScheduleSpec(key, metadata.uid, metadata.generation, revision.key, source, schedule)
+    qualifier = trigger.spec.function.qualifier or ""
+    return ScheduleSpec(key, metadata.uid, metadata.generation, route, source, schedule, qualifier)

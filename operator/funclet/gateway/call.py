@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from funclet.adapters.metrics import FunctionMeter
 from funclet.core.asynchronous import Event
-from funclet.core.function_pool import FunctionPool
 from funclet.core.handover import Row
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import LambdaError
+from funclet.core.qualifiers import function_key, version_of
 from funclet.core.revision import Revision
 from funclet.core.trace import lineage_token
 from funclet.gateway.budget import Lease
 
 if TYPE_CHECKING:
+    from funclet.core.function_pool import FunctionPool
     from funclet.core.slots import Slot
 
 
@@ -158,16 +159,18 @@ class InstanceAnswer:
 
 
 class Served:
-    """One function as this gateway serves it. `revision` is None when the catalog does not have it."""
+    """One version of a function as this gateway serves it. `revision` is None when the catalog does not have it."""
 
-    __slots__ = ("first_lineage", "key", "lineage_token", "meter", "pool", "revision")
+    __slots__ = ("first_lineage", "key", "lineage_token", "meter", "pool", "revision", "version")
 
-    def __init__(self, key: str, queue_limit: int, queue_limit_bytes: int, meter: FunctionMeter) -> None:
+    def __init__(self, key: str, pool: "FunctionPool[Call]", meter: FunctionMeter) -> None:
         self.key = key
-        self.lineage_token = lineage_token(key)
+        self.version = version_of(key).encode()
+        """As the answers say it."""
+        self.lineage_token = lineage_token(function_key(key))
         self.first_lineage = f";Lineage={self.lineage_token}:1"
         """The end of the trace header of an invocation that no other one caused."""
-        self.pool: FunctionPool[Call] = FunctionPool(key, queue_limit, queue_limit_bytes)
+        self.pool = pool
         self.revision: Revision | None = None
         self.meter = meter
         meter.queue_depth = lambda: len(self.pool.waiting)

@@ -8,6 +8,7 @@ from funclet.adapters.metrics import COLD_START_SECONDS, INVOCATIONS, forget_fun
 from funclet.core.billing import billed_ms
 from funclet.core.function_pool import FunctionPool
 from funclet.core.lambda_api import LambdaError, exit_error, throttled, timeout_error, unavailable
+from funclet.core.qualifiers import function_key
 from funclet.core.slots import Slot
 from funclet.errors import Throttled, Unavailable
 from funclet.gateway.budget import Budget
@@ -37,6 +38,9 @@ class Dispatcher:
         self.loop = loop
         self.budget = budget
         self.functions: dict[str, Served] = {}
+        """By key, each version for itself."""
+        self._families: dict[str, list[FunctionPool[Call]]] = {}
+        """The pools of each function's versions."""
         self._demand = demand
         self._held: list[SlotConnection] = []
         self.on_vacated: OnVacated | None = None
@@ -48,15 +52,18 @@ class Dispatcher:
         """The function of this key, with an empty pool if it is new."""
         served = self.functions.get(key)
         if served is None:
-            served = self.functions[key] = Served(
-                key, self._settings.queue_limit, self._settings.queue_limit_mib * MIB, INVOCATIONS.of(key)
-            )
+            limit, family = self._settings.queue_limit, self._families.setdefault(function_key(key), [])
+            pool = FunctionPool(key, limit, self._settings.queue_limit_mib * MIB, family)
+            served = self.functions[key] = Served(key, pool, INVOCATIONS.of(key))
         return served
 
     def discard_unused(self, served: Served) -> None:
         """Forget a deleted function when nothing of it is left."""
         if served.pool.unused and self.functions.get(served.key) is served:
             del self.functions[served.key]
+            served.pool.family.remove(served.pool)
+            if not served.pool.family:
+                del self._families[function_key(served.key)]
             forget_function(served.key)
 
     # --- the way of a call ---

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from random import random
+from typing import Protocol
 
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
@@ -19,11 +21,12 @@ from funclet.core.http_event import (
 )
 from funclet.core.http_routes import Match, Route, RouteTable
 from funclet.core.lambda_api import LambdaError
+from funclet.core.qualifiers import AliasRoute, function_key, qualify, resolve
 from funclet.core.routes import find_holders
 from funclet.gateway.call import Call, InstanceAnswer, Request, Served
 from funclet.gateway.heads import BODILESS, encode_head
 from funclet.gateway.identifiers import new_request_id
-from funclet.gateway.lambda_stage import lineage_of
+from funclet.gateway.lambda_stage import invoked_as, lineage_of
 from funclet.gateway.tracing import Tracer
 
 REFUSALS = {429: "Too Many Requests", 503: "Service Unavailable"}
@@ -80,15 +83,28 @@ def refusal(error: LambdaError) -> HttpAnswer:
     return internal_error() if message is None else message_answer(error.status, message, headers)
 
 
+class Known(Protocol):
+    """What the stage needs of the catalog."""
+
+    @property
+    def aliases(self) -> Mapping[str, AliasRoute]:
+        """Where aliases lead, by `namespace/name:alias`."""
+
+    @property
+    def triggers(self) -> Mapping[str, Trigger]:
+        """All Triggers by key."""
+
+
 class HttpStage:
     """Matches requests with the routes of all triggers."""
 
     def __init__(
-        self, functions: Mapping[str, Served], triggers: Mapping[str, Trigger], tracer: Tracer | None = None
+        self, functions: Mapping[str, Served], known: Known, region: str, tracer: Tracer | None = None
     ) -> None:
         self._tracer = tracer
         self._functions = functions
-        self._triggers = triggers
+        self._known = known
+        self._region = region
         self._table: RouteTable | None = None
         self._reply = HttpReply()
 
@@ -100,23 +116,24 @@ class HttpStage:
         """The call to submit, or the answer to give at once."""
         received = read_request(request)
         match = self._match(received.method, dict(received.headers).get("host", ""), received.path)
-        served = None if match is None else self._functions.get(match.route.function)
         if match is None:
             return message_answer(404, "Not Found")
+        route = match.route
+        served = self._functions.get(resolve(route.function, self._known.aliases, random()))  # noqa: S311  spreads calls
         if served is None or served.revision is None:
             return internal_error()
         return self._build_call(request, received, match, served)
 
     def _match(self, method: str, host: str, path: str) -> Match | None:
         if self._table is None:
-            self._table = RouteTable(build_routes(self._triggers.values()))
+            self._table = RouteTable(build_routes(self._known.triggers.values()))
         return self._table.match(method, _host_name(host), path)
 
     def find_key(self, request: Request) -> str | None:
         """The function that this request invokes."""
         path = request.url.decode("latin-1").partition("?")[0]
         match = self._match(request.method.decode(), request.fields.get(b"host", b"").decode("latin-1"), path)
-        return None if match is None else match.route.function
+        return None if match is None else function_key(match.route.function)
 
     def _build_call(self, request: Request, received: HttpRequest, match: Match, served: Served) -> Call | HttpAnswer:
         assert served.revision is not None
@@ -130,6 +147,8 @@ class HttpStage:
         event = build_event(received, context, request_id, datetime.now(UTC))
         call = Call(served, served.revision, request, self._reply, request_id, encode_event(event))
         call.want_stream()
+        if match.route.qualifier is not None:
+            call.more += invoked_as(self._region, served.key, match.route.qualifier)
         call.trace = trace if self._tracer is None else self._tracer.begin(call, trace, match.route.path)
         return call
 
@@ -150,8 +169,10 @@ def _build_route(trigger: Trigger) -> Route:
     http = trigger.spec.http
     assert http is not None
     namespace = trigger.metadata.namespace
-    function = f"{namespace}/{trigger.spec.function.name}"
-    return Route(f"{namespace}/{trigger.metadata.name}", function, http.path, tuple(http.methods), http.host)
+    target = trigger.spec.function
+    function = qualify(f"{namespace}/{target.name}", target.qualifier)
+    name, methods = f"{namespace}/{trigger.metadata.name}", tuple(http.methods)
+    return Route(name, function, http.path, methods, http.host, target.qualifier)
 
 
 def _host_name(host: str) -> str:

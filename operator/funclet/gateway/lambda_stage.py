@@ -1,12 +1,17 @@
 """Requests of the Lambda API: understood, turned into calls, answered as Lambda answers."""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from random import random
+from typing import Protocol
 
+from funclet.core.arn import function_arn
 from funclet.core.asynchronous import EVENT_LIMIT_BYTES, Event
 from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import (
     METHODS,
     LambdaError,
+    Operation,
     Target,
     check_payload,
     decode_client_context,
@@ -15,12 +20,11 @@ from funclet.core.lambda_api import (
     function_not_found,
     function_pending,
     invalid_parameter,
-    is_latest,
     parse_target,
     recursive_invocation,
     unknown_operation,
 )
-from funclet.core.revision import LATEST
+from funclet.core.qualifiers import AliasRoute, name_of, qualify, resolve, version_of
 from funclet.core.trace import LINEAGE_LIMIT, advance, read_trace_id
 from funclet.gateway.call import Acceptance, Call, Lookup, Request, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
@@ -33,6 +37,18 @@ TARGETS_LIMIT = 4096
 """Parsed URLs that are remembered."""
 
 
+class Known(Protocol):
+    """What the stage needs of the catalog."""
+
+    @property
+    def aliases(self) -> Mapping[str, AliasRoute]:
+        """Where aliases lead, by `namespace/name:alias`."""
+
+    @property
+    def pending(self) -> Collection[str]:
+        """Functions that are there, and were never resolved yet."""
+
+
 class LambdaStage:
     """Reads a request of the Lambda API."""
 
@@ -40,7 +56,7 @@ class LambdaStage:
         self,
         settings: GatewaySettings,
         functions: Mapping[str, Served],
-        pending: Collection[str],
+        known: Known,
         accounts: Mapping[str, str],
         tracer: Tracer | None = None,
     ) -> None:
@@ -48,7 +64,7 @@ class LambdaStage:
         self._default_namespace = settings.default_namespace
         self._region = settings.region
         self._functions = functions
-        self._pending = pending
+        self._known = known
         self._accounts = accounts
         self._targets: dict[bytes, Target | LambdaError | None] = {}
         self._reply = LambdaReply()
@@ -73,11 +89,11 @@ class LambdaStage:
         """What to do for this request, or the answer to give at once. `trusted`: it comes from the events role."""
         given = request.fields.get(b"x-funclet-request-id") if trusted else None
         request_id = new_request_id() if given is None else given.decode("latin-1")
-        asked = self._read(request, target, request_id)
+        asked = self._read(request, target, request_id, trusted=trusted)
         return error_answer(asked, request_id) if isinstance(asked, LambdaError) else asked
 
     def _read(
-        self, request: Request, target: Target, request_id: str
+        self, request: Request, target: Target, request_id: str, *, trusted: bool
     ) -> Call | Acceptance | Lookup | HttpAnswer | LambdaError:
         if request.method != METHODS[target.operation]:
             return unknown_operation()
@@ -89,10 +105,13 @@ class LambdaStage:
         problem = check_payload(request.body)
         if problem is not None:
             return problem
-        return self._invoke(request, target, served, request_id)
+        qualifier = target.qualifier
+        if trusted and (given := request.fields.get(b"x-funclet-qualifier")) is not None:
+            qualifier = given.decode("latin-1")
+        return self._invoke(request, target.operation, served, request_id, qualifier)
 
     def _invoke(
-        self, request: Request, target: Target, served: Served, request_id: str
+        self, request: Request, operation: Operation, served: Served, request_id: str, qualifier: str | None
     ) -> Call | Acceptance | HttpAnswer | LambdaError:
         headers = request.fields
         more = ""
@@ -101,12 +120,12 @@ class LambdaStage:
             if isinstance(context, LambdaError):
                 return context
             more = f"lambda-runtime-client-context: {context}\r\n"
-        streaming = target.operation == "InvokeWithResponseStream"
+        streaming = operation == "InvokeWithResponseStream"
         invocation_type = headers.get(b"x-amz-invocation-type", b"RequestResponse")
-        if (invocation_type == b"Event" and not streaming) or target.operation == "InvokeAsync":
-            return self._accept(request, served, request_id)
+        if (invocation_type == b"Event" and not streaming) or operation == "InvokeAsync":
+            return self._accept(request, served, request_id, qualifier or "")
         if invocation_type != b"RequestResponse":
-            return _other_type(invocation_type, request_id, streaming=streaming)
+            return _other_type(invocation_type, request_id, served, streaming=streaming)
         trace = lineage_of(headers, served)
         if isinstance(trace, LambdaError):
             return trace
@@ -115,6 +134,8 @@ class LambdaStage:
         call = Call(served, served.revision, request, reply, request_id, request.body or b"{}")
         if headers.get(b"x-amz-log-type") == b"Tail":
             more += "x-amz-log-type: Tail\r\n"
+        if qualifier is not None:
+            more += invoked_as(self._region, served.key, qualifier)
         call.more = more
         if streaming:
             call.want_stream()
@@ -126,19 +147,26 @@ class LambdaStage:
         target = self.find_target(url)
         if not isinstance(target, Target) or target.operation != "Invoke" or target.account is not None:
             return None
-        return f"{target.namespace or self._default_namespace}/{target.name}" if is_latest(target.qualifier) else None
+        return f"{target.namespace or self._default_namespace}/{target.name}" if target.qualifier is None else None
 
-    def _accept(self, request: Request, served: Served, request_id: str) -> Acceptance | LambdaError:
+    def _accept(self, request: Request, served: Served, request_id: str, qualifier: str) -> Acceptance | LambdaError:
         if len(request.body) > EVENT_LIMIT_BYTES:
             return event_too_large(len(request.body), EVENT_LIMIT_BYTES)
         context = request.fields.get(b"x-amz-client-context", b"").decode("latin-1")
         trace_id = read_trace_id(request.fields) or new_trace_id()
-        event = Event(request_id, served.key, request.body or b"{}", trace_id=trace_id, client_context=context)
+        event = Event(
+            request_id,
+            served.key,
+            request.body or b"{}",
+            trace_id=trace_id,
+            client_context=context,
+            qualifier=qualifier,
+        )
         acceptance = Acceptance(served, event)
         return acceptance if self._tracer is None else self._tracer.accept(acceptance, request.fields)
 
     def find_key(self, request: Request, target: Target) -> str | None:
-        """The function that this request invokes, if it does so at once."""
+        """The function that this request invokes, whichever version, if it does so at once."""
         if target.operation not in ("Invoke", "InvokeWithResponseStream"):
             return None
         if target.operation == "Invoke" and request.fields.get(b"x-amz-invocation-type") in (b"Event", b"DryRun"):
@@ -149,9 +177,11 @@ class LambdaStage:
     def _find_function(self, target: Target) -> Served | LambdaError:
         namespace = find_namespace(target, self._default_namespace, self._accounts)
         key = f"{namespace}/{target.name}"
+        if target.qualifier is not None:
+            key = resolve(qualify(key, target.qualifier), self._known.aliases, random())  # noqa: S311  spreads calls
         served = None if namespace is None else self._functions.get(key)
-        if served is None or served.revision is None or not is_latest(target.qualifier):
-            if key in self._pending and is_latest(target.qualifier):
+        if served is None or served.revision is None:
+            if key in self._known.pending:
                 return function_pending()
             return function_not_found(self._region, namespace or self._default_namespace, target.name, target.qualifier)
         return served
@@ -173,8 +203,18 @@ def lineage_of(headers: Mapping[bytes, bytes], served: Served) -> str | LambdaEr
     return recursive_invocation(served.key, before)
 
 
-def _other_type(invocation_type: bytes, request_id: str, *, streaming: bool) -> HttpAnswer | LambdaError:
+@lru_cache(TARGETS_LIMIT)
+def invoked_as(region: str, key: str, qualifier: str) -> str:
+    """The header line that tells an instance of this function under which qualifier it was invoked."""
+    arn = function_arn(region, key.partition("/")[0], name_of(key), qualifier)
+    return f"lambda-runtime-invoked-function-arn: {arn}\r\n"
+
+
+def _other_type(
+    invocation_type: bytes, request_id: str, served: Served, *, streaming: bool
+) -> HttpAnswer | LambdaError:
     if invocation_type == b"DryRun":
-        return HttpAnswer(204, (("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", LATEST)), b"")
+        version = ("X-Amz-Executed-Version", version_of(served.key))
+        return HttpAnswer(204, (("x-amzn-RequestId", request_id), version), b"")
     types = "RequestResponse, DryRun" if streaming else "Event, RequestResponse, DryRun"
     return invalid_parameter(f"InvocationType must be one of {types}.")

@@ -11,6 +11,7 @@ from typing import Protocol
 from funclet.core.handover import NO_ROW, is_due, lengthen
 from funclet.core.homes import SETTLE_SECONDS, Homes
 from funclet.core.messages import Introduction, Peer, PeerNote, Peers, SlotNames
+from funclet.core.qualifiers import function_key
 from funclet.core.slots import Slot, SlotName
 from funclet.gateway.call import Caller, Relay, Request
 from funclet.gateway.dispatch import Dispatcher
@@ -188,7 +189,7 @@ class Neighbourhood:
             pool = served.pool
             if not (pool.in_flight or pool.waiting or pool.elsewhere):
                 continue
-            home = self.homes.home(served.key, now)
+            home = self.homes.home(function_key(served.key), now)
             if home == self.homes.me:
                 continue
             names = [slot.name for slot in pool.occupied()]

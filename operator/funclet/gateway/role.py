@@ -17,6 +17,7 @@ from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
 from funclet.core.lambda_api import LambdaError, answer_lost, request_too_large, unavailable
 from funclet.core.messages import FeedMessage, Peers
+from funclet.core.qualifiers import AliasRoute
 from funclet.core.revision import Revision
 from funclet.gateway.asynchronous import Intake
 from funclet.gateway.budget import Budget
@@ -52,6 +53,7 @@ class FunctionCatalog(Protocol):
 
     functions: dict[str, Revision]
     triggers: dict[str, Trigger]
+    aliases: dict[str, AliasRoute]
     pending: set[str]
 
     def on_function(self, callback: Callable[[str, Revision | None], None]) -> None:
@@ -112,8 +114,8 @@ class Gateway:
         self._dispatcher = Dispatcher(self.loop, self._demand, settings, self.limits, self.answer_budget)
         self._book = InstanceBook(self._dispatcher, self._demand, self.loop, settings.region)
         functions, tracer = self._dispatcher.functions, self._tracer
-        self._lambda = LambdaStage(settings, functions, self._catalog.pending, self._accounts, tracer)
-        self._http = HttpStage(functions, self._catalog.triggers, tracer)
+        self._lambda = LambdaStage(settings, functions, self._catalog, self._accounts, tracer)
+        self._http = HttpStage(functions, self._catalog, settings.region, tracer)
         self._follow_catalog()
         self._sweep()
         self.submit = self._dispatcher.submit

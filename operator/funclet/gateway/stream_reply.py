@@ -4,6 +4,7 @@ import json
 
 from funclet.core.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
 from funclet.core.lambda_api import LambdaError
+from funclet.core.qualifiers import version_of
 from funclet.gateway.call import Call, InstanceAnswer
 from funclet.gateway.lambda_reply import error_answer
 
@@ -48,7 +49,7 @@ class StreamReply:
 def _head(call: Call, content_type: str) -> bytes:
     return (
         f"HTTP/1.1 200 OK\r\ncontent-type: {CONTENT_TYPE}\r\nx-amzn-RequestId: {call.request_id}\r\n"
-        f"X-Amz-Executed-Version: $LATEST\r\nX-Amzn-Remapped-Content-Type: {content_type}\r\n"
+        f"X-Amz-Executed-Version: {version_of(call.served.key)}\r\nX-Amzn-Remapped-Content-Type: {content_type}\r\n"
     ).encode()
 
 

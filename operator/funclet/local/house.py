@@ -153,6 +153,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     await _start(house, health.start, health.stop)
 
     _in_background(house, report.follow_refusals(resources))
+    for kind in ("Version", "Alias"):
+        _in_background(house, report.follow_conditions(resources, kind))
     _in_background(house, catalog.run())
     _in_background(house, reconciler.follow_all())
     await catalog.synced()

@@ -9,7 +9,8 @@ import click
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.machine_runtimes import find_difference
 from funclet.adapters.instances.processes import find_interpreter
-from funclet.adapters.resources import Resources
+from funclet.adapters.resources import DELETED, Resources
+from funclet.api.meta import Condition
 from funclet.api.trigger import Trigger
 from funclet.core.revision import Revision
 
@@ -40,6 +41,18 @@ class Report:
         catalog.on_function(self._function_changed)
         catalog.on_trigger(self._trigger_changed)
 
+    async def follow_conditions(self, resources: Resources, kind: str) -> None:
+        """Tell of the condition Ready of every Version or Alias, for ever."""
+        told: dict[str, Condition | None] = {}
+        async for event in resources.watch(kind):
+            if event.type is DELETED and told.pop(event.key, None) is not None:
+                self._say(f"{kind} {event.key} is gone", "yellow")
+            for condition in event.object.get("status", {}).get("conditions", []):
+                ready = Condition.model_validate(condition)
+                if told.get(event.key) != ready:
+                    self._say_ready(kind, event.key, ready, f": {ready.message}")
+                told[event.key] = ready
+
     async def follow_refusals(self, resources: Resources) -> None:
         """Tell of every Function whose newest spec callers do not get, for ever."""
         told: dict[str, str] = {}
@@ -66,9 +79,12 @@ class Report:
             return
         for condition in trigger.status.conditions:
             if condition.type == "Ready" and condition.reason != "FunctionNotReady":  # the Function's own line says why
-                ready = condition.status == "True"
-                text = "is ready" if ready else f"is not ready: {condition.reason}: {condition.message}"
-                self._say(f"Trigger {key} {text}", "green" if ready else "red")
+                self._say_ready("Trigger", key, condition)
+
+    def _say_ready(self, kind: str, key: str, ready: Condition, detail: str = "") -> None:
+        holds = ready.status == "True"
+        text = f"is ready{detail}" if holds else f"is not ready: {ready.reason}: {ready.message}"
+        self._say(f"{kind} {key} {text}", "green" if holds else "red")
 
     def _say(self, text: str, colour: str | None) -> None:
         click.echo(click.style(text, fg=colour) if self._colour and colour else text, err=True)

@@ -17,6 +17,7 @@ from funclet.core.instances import (
     TIMEOUT_ANNOTATION,
     Instance,
     State,
+    function_of,
 )
 from funclet.core.pool import POOL_TIMEOUT_SECONDS
 from funclet.errors import Unavailable
@@ -86,7 +87,7 @@ class Adoption:
             observed.memory_mib,
             since=self._clock(),
             state=state,
-            function=f"{observed.namespace}/{function}" if function else None,
+            function=function_of(observed.namespace, labels),
             revision=labels.get(REVISION_LABEL),
             host=observed.host,
             agent_port=observed.agent_port,

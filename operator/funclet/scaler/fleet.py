@@ -8,7 +8,6 @@ from funclet.api.pod import PodSettings
 from funclet.core import tokens
 from funclet.core.images import ImageFunction
 from funclet.core.instances import (
-    FUNCTION_LABEL,
     REVISION_LABEL,
     RUNTIME_LABEL,
     STATE_LABEL,
@@ -18,6 +17,7 @@ from funclet.core.instances import (
     State,
     Step,
     Stuck,
+    function_labels,
 )
 from funclet.core.messages import Draining, Gone, InitializationType, InstanceAddress, Ready, Snapshot
 from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
@@ -77,7 +77,7 @@ class Fleet:
         labels = {
             RUNTIME_LABEL: revision.runtime,
             STATE_LABEL: "generic",
-            FUNCTION_LABEL: revision.name,
+            **function_labels(revision.key),
             REVISION_LABEL: revision.revision,
         }
         image = image_function(revision, instance.initialization_type)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from funclet.adapters.metrics import INSTANCES, POOL_INSTANCES
+from funclet.adapters.metrics import INSTANCES, POOL_INSTANCES, version_labels
 from funclet.core.instances import Instance, State
 
 SHOWN = tuple(state for state in State if state is not State.GONE)
@@ -23,16 +23,15 @@ class Gauges:
             self.forget_function(key)
             return
         self._shown[key] = counts
-        namespace, _, name = key.partition("/")
+        labels = version_labels(key)
         for state in SHOWN:
             if shown is None or counts[state] != shown[state]:
-                INSTANCES.labels(namespace, name, state.value).set(counts[state])
+                INSTANCES.labels(**labels, state=state.value).set(counts[state])
 
     def forget_function(self, key: str) -> None:
         """Remove its series."""
         if self._shown.pop(key, None) is not None:
-            namespace, _, name = key.partition("/")
-            INSTANCES.remove_by_labels({"namespace": namespace, "function": name})
+            INSTANCES.remove_by_labels(version_labels(key))
 
 
 def show_pool(pool: tuple[str, str], instances: int) -> None:

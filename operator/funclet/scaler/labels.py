@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from funclet.api.pod import PodSettings
 from funclet.core.instances import (
-    FUNCTION_LABEL,
     REVISION_LABEL,
     SLOTS_ANNOTATION,
     STATE_LABEL,
     TIMEOUT_ANNOTATION,
     Instance,
+    function_labels,
 )
 from funclet.scaler.writer import Writer
 
@@ -67,7 +67,7 @@ class Labels:
         labels = {
             **pod.labels,
             STATE_LABEL: "specialised",
-            FUNCTION_LABEL: instance.function.partition("/")[2],
+            **function_labels(instance.function),
             REVISION_LABEL: instance.revision or "",
         }
         annotations = {

@@ -9,7 +9,7 @@ from funclet.adapters.agent_client import AgentAddress
 from funclet.core.arn import function_arn
 from funclet.core.instances import Instance, State, Step
 from funclet.core.messages import Specialisation
-from funclet.core.revision import LATEST, Revision
+from funclet.core.revision import Revision
 from funclet.errors import Conflict, FuncletError, InvalidSpec, Unavailable
 from funclet.scaler.code import Ingredients
 from funclet.scaler.fleet import Fleet
@@ -148,7 +148,7 @@ class Specialiser:
             concurrency=revision.concurrency_per_instance,
             environment=environment,
             function_arn=function_arn(self._region, revision.namespace, revision.name),
-            function_version=LATEST,
+            function_version=revision.version,
             region=self._region,
             log_format=revision.log_format,
             layer_bytes=layer_bytes,
