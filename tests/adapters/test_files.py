@@ -85,7 +85,10 @@ async def test_a_mistake_has_its_line_and_the_last_good_object_stays(folder: Pat
     [
         ("a: [\n", "2: not YAML: "),
         ("- 1\n", "1: not a resource: kind and metadata.name must be given"),
-        ("---\nkind: Pod\nmetadata: {name: p}\n", "2: Pod/p: ignored: only Function, Trigger, Secret, ConfigMap"),
+        (
+            "---\nkind: Pod\nmetadata: {name: p}\n",
+            "2: Pod/p: ignored: only Function, Version, Alias, Trigger, Secret, ConfigMap",
+        ),
         ("kind: Secret\nmetadata: {name: s}\ndata:\n  a: '%'\n", "3: Secret/s: data: the values of a must be base64"),
         ("kind: Secret\nmetadata: {name: s}\nstringData: {a: 1}\n", "3: Secret/s: stringData: must be a map of texts"),
         ("kind: Function\nmetadata: {name: f}\n", "1: Function/f: spec: must be given"),

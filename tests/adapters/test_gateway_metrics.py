@@ -46,7 +46,7 @@ def test_meters_count_throttles_by_reason() -> None:
     registry = CollectorRegistry()
     meters = InvocationMeters(registry)
     meters.of("n/f").throttle("Why")
-    labels = {"namespace": "n", "function": "f", "reason": "Why"}
+    labels = {"namespace": "n", "function": "f", "version": "$LATEST", "reason": "Why"}
     assert registry.get_sample_value("funclet_throttles_total", labels) == 1
 
 

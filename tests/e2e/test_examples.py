@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def example(world: World, deploy: Deployer) -> Iterator[Example]:
             return archives.put(folder) if WORLD == "cluster" else {"directory": str(folder)}
 
         def apply(name: str) -> None:
-            documents = [text for file in sorted((EXAMPLES / name).glob("*.yaml")) for text in _documents(file)]
+            files = sorted((EXAMPLES / name).glob("*.yaml"))
+            documents = [document for file in files for document in _documents(file)]
             for document in documents:
                 if document["kind"] == "Secret":
                     world.apply(yaml.safe_dump(document))
@@ -135,6 +137,29 @@ def test_the_notes_of_the_json_api(world: World, example: Example) -> None:
             refused = api.post("/notes", content=body, headers={"content-type": "application/json"})
             assert refused.status_code == 400
             assert refused.json()["error"].startswith(complaint)
+
+
+def test_a_release_in_three_steps(world: World, deploy: Deployer) -> None:
+    function = f"checkout-{uuid.uuid4().hex[:8]}"
+
+    def apply(step: str) -> None:
+        for file in sorted((EXAMPLES / "canary" / step).glob("*.yaml")):
+            for document in yaml.safe_load_all(file.read_text().replace("checkout", function)):
+                deploy.apply(document["kind"], document["metadata"]["name"], document["spec"])
+                if document["kind"] != "Function":
+                    world.wait_ready(document["kind"], document["metadata"]["name"])
+
+    def answer(qualifier: str) -> Any:
+        return world.invoke_known(function, {"items": [{"price": 2, "count": 3}]}, Qualifier=qualifier).payload
+
+    first, second = {"total": 2, "by": "1"}, {"total": 6, "by": "2"}
+    apply(".")
+    eventually(lambda: answer("1") == answer("live") == first)
+    apply("2-ten-percent")
+    eventually(lambda: answer("live") == second, seconds=60)  # one call in ten
+    assert answer("1") == first
+    apply("3-all")
+    eventually(lambda: all(answer("live") == second for _ in range(20)), seconds=60)
 
 
 def test_the_size_of_a_thumbnail(world: World, example: Example) -> None:

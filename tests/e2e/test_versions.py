@@ -37,7 +37,7 @@ def test_a_version_stays_what_it_was(world: World, deploy: Deployer) -> None:
     deploy.function(source("second"), name=function, memorySize=256)
     eventually(lambda: world.invoke(function).payload["says"] == "second")
 
-    answer = world.invoke(function, Qualifier="1")
+    answer = world.invoke_known(function, Qualifier="1")
     assert answer.executed_version == "1"
     assert answer.payload["says"] == "first"
     assert (answer.payload["version"], answer.payload["variable"]) == ("1", "1")
@@ -58,7 +58,7 @@ def test_a_version_can_be_named_in_every_form(world: World, deploy: Deployer, fo
     arn = world.invoke(function).payload["arn"]
     account = arn.split(":")[4]
     name = form.format(name=function, arn=arn).replace("000000000000", account)
-    assert world.invoke(name).executed_version == "1"
+    assert world.invoke_known(name).executed_version == "1"
 
 
 def test_what_was_never_published_is_not_found(world: World, deploy: Deployer) -> None:
@@ -74,16 +74,16 @@ def test_numbers_go_up_and_never_come_again(world: World, deploy: Deployer) -> N
     function = deploy.function(source("first"))
     publish(world, deploy, function)
     again = publish(world, deploy, function)
-    assert world.invoke(function, Qualifier="1").payload["says"] == "first"
+    assert world.invoke_known(function, Qualifier="1").payload["says"] == "first"
     with pytest.raises(ClientError):
         world.invoke(function, Qualifier="2")
     deploy.delete("Version", again)
 
     deploy.function(source("second"), name=function)
     second = publish(world, deploy, function)
-    assert world.invoke(function, Qualifier="2").payload["says"] == "second"
+    assert world.invoke_known(function, Qualifier="2").payload["says"] == "second"
     deploy.delete("Version", second)
     eventually(lambda: world.post(f"{function}:2").status_code == 404)
 
     publish(world, deploy, function)
-    assert world.invoke(function, Qualifier="3").payload["says"] == "second"
+    assert world.invoke_known(function, Qualifier="3").payload["says"] == "second"
