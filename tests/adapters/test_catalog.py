@@ -10,6 +10,7 @@ import pytest
 
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.files import FileResources
+from funclet.core.qualifiers import AliasRoute
 
 FUNCTION = """
 kind: Function
@@ -92,3 +93,60 @@ async def test_what_is_deleted_is_gone(catalog: Catalog, resources: FileResource
     await until(lambda: len(gone) == 2)
     assert not catalog.functions
     assert not catalog.triggers
+
+
+VERSION = """
+kind: Version
+apiVersion: funclet.dev/v1
+metadata: {name: first}
+spec: {function: {name: hello}}
+"""
+ALIAS = """
+kind: Alias
+apiVersion: funclet.dev/v1
+metadata: {name: live}
+spec: {function: {name: hello}, name: live, functionVersion: "1"}
+"""
+
+
+async def test_a_published_version_is_a_function_with_a_key_of_its_own(
+    catalog: Catalog, resources: FileResources, tmp_path: Path
+) -> None:
+    (tmp_path / "version.yaml").write_text(VERSION)
+    resources.load()
+    await resources.patch_status("Function", "default", "hello", status(1, 128))
+    await until(lambda: "default/hello" in catalog.functions)
+    uid = catalog.functions["default/hello"].uid
+    snapshot = {"version": 1, "functionUid": uid, "snapshot": status(1, 128)["active"]}
+    await resources.patch_status("Version", "default", "first", snapshot)
+    await until(lambda: "default/hello:1" in catalog.functions)
+    reserved = status(2, 256)
+    reserved["active"]["spec"]["reservedConcurrentExecutions"] = 7
+    await resources.patch_status("Function", "default", "hello", reserved)
+    await until(lambda: catalog.functions["default/hello"].memory_mib == 256)
+    version = catalog.functions["default/hello:1"]
+    assert (version.memory_mib, version.reserved_concurrency) == (128, 7)
+    gone: list[str] = []
+    catalog.on_function(lambda key, revision: gone.append(key) if revision is None else None)
+    (tmp_path / "all.yaml").unlink()
+    await until(lambda: len(gone) == 2)
+    assert gone == ["default/hello", "default/hello:1"]
+
+
+async def test_an_alias_leads_elsewhere(catalog: Catalog, resources: FileResources, tmp_path: Path) -> None:
+    told: list[str] = []
+    catalog.on_alias(told.append)
+    (tmp_path / "alias.yaml").write_text(ALIAS)
+    resources.load()
+    await resources.patch_status("Alias", "default", "live", {"active": {"functionVersion": "1"}})
+    await until(lambda: len(told) == 1)
+    assert catalog.aliases == {"default/hello:live": AliasRoute("default/hello:1")}
+    weights = {"functionVersion": "1", "additionalVersionWeights": {"2": 0.25}}
+    await resources.patch_status("Alias", "default", "live", {"active": weights})
+    await until(lambda: len(told) == 2)
+    assert catalog.aliases == {"default/hello:live": AliasRoute("default/hello:1", "default/hello:2", 0.25)}
+    await resources.patch_status("Alias", "default", "live", {"observedGeneration": 3})
+    (tmp_path / "alias.yaml").unlink()
+    await until(lambda: len(told) == 3)
+    assert catalog.aliases == {}
+    assert set(told) == {"default/hello:live"}

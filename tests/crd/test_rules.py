@@ -9,10 +9,12 @@ Object = dict[str, Any]
 
 BASE: dict[str, Object] = {
     "functions": {"runtime": "python3.13", "handler": "index.lambda_handler", "code": {"inline": "x"}},
+    "versions": {"function": {"name": "hello"}},
+    "aliases": {"function": {"name": "hello"}, "name": "live", "functionVersion": "1"},
     "triggers": {"function": {"name": "hello"}, "http": {"path": "/hello"}},
 }
 
-KINDS = {"functions": "Function", "triggers": "Trigger"}
+KINDS = {"functions": "Function", "versions": "Version", "aliases": "Alias", "triggers": "Trigger"}
 
 REFERENCE = {"name": "s", "key": "k"}
 DIGEST = "a" * 64
@@ -44,6 +46,11 @@ async def create(api: httpx.AsyncClient, plural: str, name: str, changes: Object
         params={"dryRun": "All", "fieldValidation": "Strict"},
         json=body,
     )
+
+
+def weights(**parts: float) -> Object:
+    """An Alias with other versions, each `v` and its number."""
+    return {"routingConfig": {"additionalVersionWeights": {name[1:]: part for name, part in parts.items()}}}
 
 
 def on_success(**destination: str) -> Object:
@@ -217,6 +224,23 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("functions", {"recursiveLoop": "Allow"}, {"recursiveLoop": "Perhaps"}, '"Perhaps"'),
     ("functions", {"description": "x" * 256}, {"description": "x" * 257}, "may not be more than 256"),
     ("functions", {}, {"memorysize": 128}, 'unknown field "spec.memorysize"'),
+    ("versions", {"codeSha256": DIGEST}, {"codeSha256": "abc"}, "spec.codeSha256 in body should match"),
+    ("versions", {"description": "d" * 256}, {"description": "d" * 257}, "spec.description: Too long"),
+    ("aliases", {"name": "1a"}, {"name": "11"}, "name must not be digits alone"),
+    ("aliases", {"name": "a_B-2"}, {"name": "$LATEST"}, "spec.name in body should match"),
+    ("aliases", {"functionVersion": "$LATEST"}, {"functionVersion": "latest"}, "functionVersion in body should match"),
+    ("aliases", weights(v2=0.1), weights(v2=1.1), "should be less than or equal to 1"),
+    ("aliases", weights(v2=0.0), weights(v2=-0.1), "should be greater than or equal to 0"),
+    ("aliases", weights(v2=1.0), weights(v2=0.1, v3=0.1), "must have at most 1 item"),
+    ("aliases", weights(v2=0.5), weights(vbeta=0.5), "match ^[1-9][0-9]*$"),
+    ("aliases", weights(v2=0.5), weights(v1=0.5), "must name another version than functionVersion"),
+    ("aliases", weights(v2=0.5), {**weights(v2=0.5), "functionVersion": "$LATEST"}, "$LATEST takes no part"),
+    (
+        "triggers",
+        {"function": {"name": "hello", "qualifier": "live"}},
+        {"function": {"name": "hello", "qualifier": "a:b"}},
+        "qualifier in body should match",
+    ),
     ("triggers", {}, {"http": None}, ONE_SOURCE),
     ("triggers", stream(), {"jetstream": {"stream": "ORDERS"}}, ONE_SOURCE),
     ("triggers", schedule("rate(5 minutes)"), {"schedule": {"scheduleExpression": "rate(5 minutes)"}}, ONE_SOURCE),
@@ -290,7 +314,7 @@ async def test_a_rule(api: httpx.AsyncClient, plural: str, accepted: Object, ref
     assert message in bad.json()["message"]
 
 
-@pytest.mark.parametrize("plural", ["functions", "triggers"])
+@pytest.mark.parametrize("plural", list(KINDS))
 async def test_a_name_is_a_dns_label(api: httpx.AsyncClient, plural: str) -> None:
     assert (await create(api, plural, "a" * 63, {})).status_code == 201
     for name in ("a" * 64, "a.b"):
@@ -310,3 +334,27 @@ async def test_defaults_are_filled_in_on_all_levels(api: httpx.AsyncClient) -> N
     }
     http = (await create(api, "triggers", "rules-test", {})).json()["spec"]["http"]
     assert http == {"path": "/hello", "methods": ["ANY"]}
+
+
+@pytest.mark.parametrize(
+    ("plural", "changes", "message"),
+    [
+        ("versions", {"description": "another"}, "a Version is immutable"),
+        ("aliases", {"name": "beta"}, "function.name and name must stay as they are"),
+        ("aliases", {"function": {"name": "other"}}, "function.name and name must stay as they are"),
+    ],
+)
+async def test_what_must_stay_as_it_is(api: httpx.AsyncClient, plural: str, changes: Object, message: str) -> None:
+    path = f"/apis/funclet.dev/v1/namespaces/default/{plural}"
+    body = {"apiVersion": "funclet.dev/v1", "kind": KINDS[plural], "metadata": {"name": "rules-stay"}}
+    made = await api.post(path, json={**body, "spec": BASE[plural]})
+    assert made.status_code == 201, made.text
+    try:
+        patch = {"content-type": "application/merge-patch+json"}
+        refused = await api.patch(f"{path}/rules-stay", json={"spec": changes}, headers=patch)
+        assert refused.status_code == 422
+        assert message in refused.json()["message"]
+        allowed = {"spec": {"functionVersion": "2"} if plural == "aliases" else {}}
+        assert (await api.patch(f"{path}/rules-stay", json=allowed, headers=patch)).is_success
+    finally:
+        await api.delete(f"{path}/rules-stay")

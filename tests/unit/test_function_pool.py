@@ -111,6 +111,22 @@ def test_an_instance_that_is_gone_is_in_use_nowhere(pool: FunctionPool[str]) -> 
     assert pool.elsewhere == {}
 
 
+def test_the_versions_of_a_function_share_what_is_reserved() -> None:
+    family: list[FunctionPool[str]] = []
+    pools = [FunctionPool[str](key, 10, 100, family) for key in ("n/f", "n/f:1", "n/f:2")]
+    for pool in pools:
+        pool.switch("r1", 2)
+    assert pools[0].admit("a") is None
+    assert pools[1].admit("b") is None
+    for pool in pools:
+        with pytest.raises(Throttled):
+            pool.admit("c")
+    assert pools[1].forget("b")
+    assert pools[2].admit("d") is None
+    with pytest.raises(Throttled):
+        pools[0].admit("e")
+
+
 def test_reserved_concurrency_counts_those_that_wait(pool: FunctionPool[str]) -> None:
     pool.switch("r1", 2)
     pool.add(address("a"), 0)
