@@ -189,10 +189,14 @@ def test_rights_stay_in_the_watched_namespace(render: Render) -> None:
 
 
 @pytest.mark.parametrize("role", ["gateway", "events"])
-def test_the_data_plane_only_reads_functions_and_triggers(render: Render, role: str) -> None:
+def test_the_data_plane_only_reads_our_own_resources(render: Render, role: str) -> None:
     rights = named(render(), "ClusterRole", f"funclet-{role}")["rules"]
     assert rights == [
-        {"apiGroups": ["funclet.dev"], "resources": ["functions", "triggers"], "verbs": ["get", "list", "watch"]}
+        {
+            "apiGroups": ["funclet.dev"],
+            "resources": ["functions", "versions", "aliases", "triggers"],
+            "verbs": ["get", "list", "watch"],
+        }
     ]
 
 

@@ -46,7 +46,8 @@ class AliasSpec(ApiModel):
             " || !(self.functionVersion in self.routingConfig.additionalVersionWeights)",
             ANOTHER_VERSION,
         ),
-        rule("self.function.name == oldSelf.function.name && self.name == oldSelf.name", SAME_ALIAS),
+        # `function` is a reserved word of CEL, which Kubernetes escapes.
+        rule("self.__function__.name == oldSelf.__function__.name && self.name == oldSelf.name", SAME_ALIAS),
     )
 
     function: FunctionReference = Field(description="The function.")
