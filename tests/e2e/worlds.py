@@ -305,6 +305,12 @@ def find_program(name: str) -> str:
     return str(own) if own.exists() else name
 
 
+def resource_of(kind: str) -> str:
+    """A kind of ours as kubectl is told of it."""
+    plural = f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
+    return f"{plural}.funclet.dev"
+
+
 class ClusterWorld(World):
     """The cluster of KUBECONFIG, on which the chart is installed; a namespace of its own for each session."""
 
@@ -343,13 +349,10 @@ class ClusterWorld(World):
         self.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=text)
 
     def delete(self, kind: str, name: str) -> None:
-        self.kubectl(
-            "delete", "-n", self.namespace, f"{kind.lower()}s.funclet.dev", name, "--wait=false", "--ignore-not-found"
-        )
+        self.kubectl("delete", "-n", self.namespace, resource_of(kind), name, "--wait=false", "--ignore-not-found")
 
     def find_readiness(self, kind: str, name: str) -> Readiness | None:
-        resource = f"{kind.lower()}s.funclet.dev"
-        found = json.loads(self.kubectl("get", resource, name, "-n", self.namespace, "-o", "json"))
+        found = json.loads(self.kubectl("get", resource_of(kind), name, "-n", self.namespace, "-o", "json"))
         for condition in found.get("status", {}).get("conditions", []):
             current = condition.get("observedGeneration") == found["metadata"]["generation"]
             if condition["type"] == "Ready" and current:

@@ -151,6 +151,22 @@ def lambda_handler(event, context):
 """
 
 
+def test_a_version_is_told_its_number_and_each_call_what_its_caller_named(agent: Agent) -> None:
+    agent.specialise({"main.py": FACTS}, handler="main.handler", function="default/hello:3", function_version="3")
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:hello:live"
+    seen = agent.invoke(lambda_runtime_invoked_function_arn=arn).json
+    assert seen == ["hello", "3", "3", arn]
+    assert agent.invoke().json[3] == "arn:aws:lambda:us-east-1:000000000000:function:hello"
+
+
+FACTS = """
+import os
+def handler(event, context):
+    version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+    return [context.function_name, context.function_version, version, context.invoked_function_arn]
+"""
+
+
 def test_context_and_environment_are_lambdas(agent: Agent) -> None:
     agent.specialise({"app/main.py": CONTEXT}, handler="app/main.lambda_handler", environment={"GREETING": "Hello"})
     client = json.dumps({"client": {"app_title": "shop"}, "custom": {"a": "b"}})

@@ -41,6 +41,13 @@ def test_an_invocation_goes_through_the_runtime(agent: Agent) -> None:
     assert int((before + 3) * 1000) <= deadline_ms <= (time.time() + 3) * 1000
 
 
+def test_a_runtime_is_told_what_the_caller_named(agent: Agent) -> None:
+    start(agent, ECHO)
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:hello:live"
+    headers = agent.invoke({}, lambda_runtime_invoked_function_arn=arn).json["headers"]
+    assert headers["lambda-runtime-invoked-function-arn"] == arn
+
+
 def test_the_next_invocation_finds_the_same_runtime(agent: Agent) -> None:
     start(agent, ECHO)
     pids = {agent.invoke(i).json["pid"] for i in range(3)}

@@ -35,7 +35,7 @@ def local(
     writable: tuple[Path, ...],
     async_retry_seconds: tuple[float, float],
 ) -> None:
-    """Run the Functions and Triggers of PATHS (YAML files or folders) on this machine, without a cluster.
+    """Run the Functions, Versions and Triggers of PATHS (YAML files or folders) on this machine, without a cluster.
 
     A changed handler or YAML file is live at the next call. Ctrl-C ends everything.
     """

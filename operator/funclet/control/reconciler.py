@@ -56,7 +56,8 @@ def utc_now() -> str:
 
 
 class Reconciler:
-    """Brings the status of every Function and Trigger in line with what there is.
+    """Brings the status of every Function and Trigger in line with what there is; Versions and Aliases it leaves to
+    the publisher.
 
     It is told of resources by `observe` (or follows them itself: `follow`) and works on them in `run`.
     """

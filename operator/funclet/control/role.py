@@ -13,11 +13,11 @@ LIST_AGAIN_SECONDS = 300.0
 """kopf tells nothing of what was deleted while its watch was broken; a listing now and then does."""
 
 Watcher = Callable[[Callable[[str, ResourceEvent], None], str | None], Awaitable[None]]
-"""Tells of Functions and Triggers until it is told to stop: `run_kopf`."""
+"""Tells of our own resources until it is told to stop: `run_kopf`."""
 
 
 class Control:
-    """Control on a cluster. `watch` tells of Functions and Triggers; Secrets, ConfigMaps and pods it follows itself."""
+    """Control on a cluster. `watch` tells of our own resources; Secrets, ConfigMaps and pods it follows itself."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Control:
 
     @property
     def ready(self) -> bool:
-        """Whether all Functions and Triggers are known."""
+        """Whether all resources are known."""
         return self.reconciler.synced
 
     async def run(self) -> None:
