@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.adapters.gateway_world import World, make_revision, running, until
 
+from funclet.adapters.metrics import REQUESTS_REFUSED
 from funclet.gateway import reading
 from funclet.gateway.limits import Limits
 
@@ -128,6 +129,21 @@ async def test_a_fault_of_ours_is_not_told_as_the_callers(
     monkeypatch.setattr(reading, "judge_head", fail)
     assert (await world.raw(b"GET /hello/a HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 500 ")
     assert "no luck" in caplog.text
+
+
+async def test_the_log_says_which_rule_a_refused_request_broke(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counted = REQUESTS_REFUSED.labels("caller", "400")._value.get()
+    good = b"GET /nobody HTTP/1.1\r\nhost: x\r\n\r\n"
+    for bad in (b"GET /nobody HTTP/1.1\r\n\r\n", b"{}"):
+        assert b"HTTP/1.1 400 " in await world.raw(good + good + bad)
+    assert REQUESTS_REFUSED.labels("caller", "400")._value.get() == counted + 2
+    (told, *_) = [record for record in caplog.records if record.message == "request refused"]
+    said = {name: getattr(told, name) for name in ("sender", "source", "status", "rule", "answered", "moves")}
+    rule = "exactly one Host (RFC 9112, 3.2)"
+    assert said == {
+        "sender": "caller", "source": "127.0.0.1", "status": 400, "rule": rule, "answered": 2, "moves": 0,
+    }  # fmt: skip
 
 
 async def test_bounds(world: World) -> None:

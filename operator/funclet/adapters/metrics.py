@@ -80,6 +80,12 @@ CONNECTIONS_HANDED_OVER = Counter(
 )
 
 
+REQUESTS_REFUSED = Counter(
+    "funclet_requests_refused", "Requests refused before they were understood.", ["sender", "status"]
+)
+"""sender: caller, or gateway (another one, which never sends what must be refused)."""
+
+
 _BUCKETS_US = [round(seconds * 1_000_000) for seconds in DURATION_BUCKETS]
 
 

@@ -15,6 +15,7 @@ from funclet.gateway.call import Call, Request
 from funclet.gateway.heads import BODILESS, CLOSING, KEPT, WHOLE, encode_head
 from funclet.gateway.plain import PlainReader
 from funclet.gateway.reading import Bounds, RequestReader
+from funclet.gateway.refusals import Refusals
 from funclet.gateway.unread import Unread
 
 
@@ -23,6 +24,7 @@ class Owner(Bounds, Protocol):
 
     answer_budget: Budget
     loop: asyncio.AbstractEventLoop
+    refusals: Refusals
     stopping: bool
 
     @property
@@ -100,7 +102,7 @@ class ClientProtocol(asyncio.Protocol):
         self._deadline = self._owner.now + (limits.idle_seconds if self.moves else limits.head_seconds)
         refusal = self._owner.enter(self)
         if refusal is not None:
-            self._refuse(refusal)
+            self._refuse(refusal, "CLIENT_LIMIT")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has gone."""
@@ -146,14 +148,16 @@ class ClientProtocol(asyncio.Protocol):
             return
         fault = self._reader.fault
         if fault is not None and self._current is None and not self._queue and not self._lingering:
-            self._refuse(fault)
+            self._refuse(fault, self._reader.rule)
         elif bool(self._queue) != self._paused:
             self._paused = not self._paused
             (self._transport.pause_reading if self._paused else self._transport.resume_reading)()
 
-    def _refuse(self, answer: HttpAnswer) -> None:
+    def _refuse(self, answer: HttpAnswer, rule: str) -> None:
         """The last answer of this connection, to a request that is not even complete."""
         assert self._transport is not None
+        owner = self._owner
+        owner.refusals.note(owner.now, answer.status, rule, self.source_ip, self.answered, self.moves)
         head, body = encode_head(answer), answer.body
         self._transport.write(WHOLE % (head, self._owner.date_header, len(body), CLOSING, body))
         self._linger()
@@ -317,7 +321,7 @@ class ClientProtocol(asyncio.Protocol):
             if self._current is None and now >= self._deadline:
                 self._transport.abort()
         elif self._current is None and now >= self._reader.deadline:
-            self._refuse(message_answer(408, "Request Timeout"))
+            self._refuse(message_answer(408, "Request Timeout"), "seconds for a head, a body and its pieces")
 
     def abort(self) -> None:
         """Close the connection whatever is due on it."""

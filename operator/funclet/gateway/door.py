@@ -18,6 +18,7 @@ from funclet.gateway.limits import Limits
 from funclet.gateway.notes import NOTE_PATH
 from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.plain import PlainReader
+from funclet.gateway.refusals import Refusals
 from funclet.gateway.relay import NOT_HOME, PASSED_OVER, SOURCE, TOKEN
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Door:
             headers=owner.limits.headers + OWN_HEADERS,
         )
         self.clients: set[ClientProtocol] = set()
+        self.refusals = Refusals("gateway")
         self._known: set[Caller] = set()
         """Those that have shown the token."""
         self.plain = owner.read_plain(self._serves)

@@ -41,7 +41,8 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_deadline", "_body_size", "_bounds", "_client", "_fields", "_in_head", "_joined", "_limits",
-        "_owed", "_parser", "_request", "cut", "deadline", "fault", "queue", "received", "receiving",
+        "_owed", "_parser", "_request", "cut", "deadline", "fault", "queue", "received",
+        "receiving", "rule",
     )  # fmt: skip
 
     def __init__(self, client: Caller, bounds: Bounds) -> None:
@@ -65,6 +66,8 @@ class RequestReader:
         """When all of its body must have come."""
         self.queue: deque[Request] = deque()
         self.fault: HttpAnswer | None = None
+        self.rule = ""
+        """Which one the faulty request broke."""
         self.cut = False
         """Nothing after the requests that wait is looked at any more."""
 
@@ -97,10 +100,10 @@ class RequestReader:
             except httptools.HttpParserCallbackError:
                 rest = b""
                 log.exception("request not read")  # a fault of ours, not the caller's
-                self._fail(message_answer(500, "Internal Server Error"))
-            except httptools.HttpParserError:
+                self._fail(message_answer(500, "Internal Server Error"), "none")
+            except httptools.HttpParserError as error:
                 rest = b""
-                self._fail(message_answer(400, "Bad Request"))
+                self._fail(message_answer(400, "Bad Request"), str(error))
             if self.received > self._limits.head_bytes + size:
                 self._check_received(self.received - self._body_size - size)
 
@@ -121,13 +124,14 @@ class RequestReader:
     def _check_received(self, overhead: int) -> None:
         """`overhead`: what has come beside the body, but for the last piece of data."""
         if self._in_head and overhead > self._limits.head_bytes:
-            self._fail(message_answer(431, "Request Header Fields Too Large"))
+            self._fail(message_answer(431, "Request Header Fields Too Large"), "head_bytes")
         elif overhead > self._limits.head_bytes + self._limits.framing_bytes:
-            self._fail(self._bounds.too_large(self._request.url))
+            self._fail(self._bounds.too_large(self._request.url), "framing_bytes")
 
-    def _fail(self, answer: HttpAnswer) -> None:
+    def _fail(self, answer: HttpAnswer, rule: str) -> None:
         """The request that is being read will be refused, when those before it are answered."""
-        self.fault = self.fault or answer
+        if self.fault is None:
+            self.fault, self.rule = answer, rule
         self._body.clear()
         self._request.lease = None
 
@@ -160,11 +164,11 @@ class RequestReader:
             self._read_version(parser.get_http_version())
         refusal = judge_head(request, len(fields) + self._joined, limits)
         if refusal is not None:
-            self._fail(refusal)
+            self._fail(*refusal)
         elif self.received > limits.head_bytes and head_bytes(request) > limits.head_bytes:
-            self._fail(message_answer(431, "Request Header Fields Too Large"))
+            self._fail(message_answer(431, "Request Header Fields Too Large"), "head_bytes")
         elif b"content-length" in fields and int(fields[b"content-length"]) > limits.body_bytes:
-            self._fail(self._bounds.too_large(request.url))
+            self._fail(self._bounds.too_large(request.url), "body_bytes")
         else:
             if fields.get(b"expect", b"").lower() == b"100-continue" and not self.queue and self.fault is None:
                 self._client.invite()
@@ -176,7 +180,7 @@ class RequestReader:
             self._request.is_old = True
             self._request.keep_alive = False
         elif version != "1.1":
-            self._fail(message_answer(505, "HTTP Version Not Supported"))
+            self._fail(message_answer(505, "HTTP Version Not Supported"), "HTTP/1.0 or HTTP/1.1")
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -197,9 +201,9 @@ class RequestReader:
         request = self._request
         request.lease = request.lease or Lease(self._bounds.request_budget)
         if self._body_size > self._limits.body_bytes:
-            self._fail(self._bounds.too_large(request.url))
+            self._fail(self._bounds.too_large(request.url), "body_bytes")
         elif not request.lease.grow(self._body_size):
-            self._fail(self._bounds.too_busy(request.url))
+            self._fail(self._bounds.too_busy(request.url), "BODY_LIMIT_MIB")
 
     def on_message_complete(self) -> None:
         """A request is complete; it may be one of several in the same piece of data."""

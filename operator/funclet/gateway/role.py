@@ -35,6 +35,7 @@ from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
 from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.plain import PlainReader
+from funclet.gateway.refusals import Refusals
 from funclet.gateway.settings import GatewaySettings
 from funclet.gateway.tracing import Tracer
 
@@ -86,6 +87,7 @@ class Gateway:
         self.date_header = b""
         self.now = 0.0
         self.clients: set[ClientProtocol] = set()
+        self.refusals = Refusals("caller")
         self._settings = settings
         self._catalog = catalog
         self._scaler = scaler
