@@ -25,6 +25,9 @@ HANDLER = "def handler(event, context):\n    return {'statusCode': 200, 'body': 
 PAYLOAD = b'{"name": "World"}'
 WRITERS_AT_ONCE = 32
 READY_SECONDS = 180
+SETTLED_SECONDS = 0.75
+"""A pool in which nothing has changed for so long is not about to be refilled: that begins when nobody has taken an
+instance for a quarter of a second, at the scaler's next look at the clock a quarter later at most."""
 POOL_SIZE = "FUNCLET_WARM_POOL_SIZE"
 SCALER = ("-n", RELEASE_NAMESPACE, "deployment/funclet-scaler")
 
@@ -115,11 +118,17 @@ class Cluster(ClusterWorld):
         return items
 
     def wait_pool(self, size: int, seconds: float = 90) -> None:
-        """Returns when the pool holds so many running instances, and none is on its way any more."""
+        """Returns when the pool holds so many running instances, and none is on its way or about to be any more."""
+        looked: list[tuple[float, set[str]]] = []
 
         def is_complete() -> bool:
-            phases = [pod["status"]["phase"] for pod in self.list_pods("funclet.dev/state=generic")]
-            return len(phases) >= size and set(phases) <= {"Running"}
+            pods = {
+                pod["metadata"]["name"]: pod["status"]["phase"] for pod in self.list_pods("funclet.dev/state=generic")
+            }
+            if not looked or looked[-1][1] != pods.keys():
+                looked.append((time.monotonic(), set(pods)))
+            is_settled = time.monotonic() - looked[-1][0] >= SETTLED_SECONDS
+            return is_settled and len(pods) >= size and set(pods.values()) <= {"Running"}
 
         self.wait(is_complete, f"{size} generic instances", seconds)
 
