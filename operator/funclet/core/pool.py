@@ -32,8 +32,8 @@ QUIET_SECONDS, BURST_SECONDS = 0.25, 1.0
 When takings do not end for the second time, it begins as soon as half of the pool is gone."""
 PACED_PART = 16
 """While calls come, a pool that is not nearly empty is filled by a sixteenth at a time, at least by one. A pod that
-starts takes half a second of CPU, mostly the node's: with one, a cold start took 14 ms at the median on two cores, with
-two or three 24, with four and more 50, and up to 370."""
+starts takes half a second of CPU, mostly the node's: with one, three in four cold starts took 15 ms at most on two
+cores, with two or three 29, with four and more 104 (docs/scaling.md)."""
 
 Pool = tuple[str, str]
 """Namespace and runtime."""
