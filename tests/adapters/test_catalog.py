@@ -141,7 +141,7 @@ async def test_an_alias_leads_elsewhere(catalog: Catalog, resources: FileResourc
     await resources.patch_status("Alias", "default", "live", {"active": {"functionVersion": "1"}})
     await until(lambda: len(told) == 1)
     assert catalog.aliases == {"default/hello:live": AliasRoute("default/hello:1")}
-    weights = {"functionVersion": "1", "additionalVersionWeights": {"2": 0.25}}
+    weights = {"functionVersion": "1", "additionalVersion": "2", "additionalWeight": 0.25}
     await resources.patch_status("Alias", "default", "live", {"active": weights})
     await until(lambda: len(told) == 2)
     assert catalog.aliases == {"default/hello:live": AliasRoute("default/hello:1", "default/hello:2", 0.25)}

@@ -198,7 +198,15 @@ def test_an_alias_leads_to_a_version() -> None:
 
 
 def test_an_alias_shares_out_by_chance() -> None:
-    route = find_route(settled(alias(weights={"2": 0.1})))
+    one = settled(alias(weights={"2": 0.1}))
+    assert one.status.active is not None
+    assert one.status.active.to_wire() == {
+        "functionVersion": "1", "additionalVersion": "2", "additionalWeight": 0.1,
+    }  # fmt: skip
+    alone = settled(alias().model_copy(update={"status": one.status})).status.active
+    assert alone is not None
+    assert alone.to_wire() == {"functionVersion": "1"}
+    route = find_route(one)
     assert route == AliasRoute("default/hello:1", "default/hello:2", 0.1)
     assert [route.choose(chance) for chance in (0.0, 0.09, 0.1, 0.99)] == [
         "default/hello:2", "default/hello:2", "default/hello:1", "default/hello:1",

@@ -24,7 +24,7 @@ class RoutingConfig(ApiModel):
     """How the invocations are shared out."""
 
     additional_version_weights: dict[VersionNumber, Weight] = Field(
-        default_factory=dict,
+        default={},
         max_length=1,
         description='A second version by its number, and its part of the invocations, 0 to 1: {"2": 0.1} sends a '
         "tenth to version 2, and the rest to functionVersion. Each invocation is sent by chance.",
@@ -86,14 +86,16 @@ class AliasSpec(ApiModel):
 
 
 class ActiveRoute(ApiModel):
-    """What callers of an alias get until the newest spec can be followed."""
+    """What callers of an alias get until the newest spec can be followed.
+
+    No map as in the spec: of one that loses its last entry by server-side apply, Kubernetes leaves a null.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     function_version: str = Field(max_length=10, description="The number of the version, or $LATEST.")
-    additional_version_weights: dict[VersionNumber, Weight] = Field(
-        default_factory=dict, max_length=1, description="The second version's part of the invocations."
-    )
+    additional_version: str | None = Field(default=None, max_length=10, description="The number of the second version.")
+    additional_weight: float | None = Field(default=None, ge=0, le=1, description="Its part of the invocations.")
 
 
 class AliasStatus(ApiModel):

@@ -153,9 +153,9 @@ def find_route(alias: Alias) -> AliasRoute | None:
         return None
     function = f"{alias.metadata.namespace}/{alias.spec.function.name}"
     main = qualify(function, active.function_version)
-    for version, weight in active.additional_version_weights.items():
-        return AliasRoute(main, qualify(function, version), weight)
-    return AliasRoute(main)
+    if active.additional_version is None:
+        return AliasRoute(main)
+    return AliasRoute(main, qualify(function, active.additional_version), active.additional_weight or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,9 @@ def decide_alias(alias: Alias, facts: AliasFacts, now: str) -> AliasStatus:
     finding, active = _judge_alias(alias, facts), alias.status.active
     if finding.holds:
         weights = alias.spec.routing_config.additional_version_weights
-        active = ActiveRoute(function_version=alias.spec.function_version, additional_version_weights=weights)
+        other, weight = next(iter(weights.items()), (None, None))
+        version = alias.spec.function_version
+        active = ActiveRoute(function_version=version, additional_version=other, additional_weight=weight)
     elif finding.reason == "AliasConflict":
         active = None
     status = alias.status.model_copy(update={"active": active})
@@ -217,8 +219,8 @@ def _version_not_found(alias: Alias, field: str, version: str, there: Collection
 
 def is_served(active: ActiveRoute, there: Collection[int]) -> bool:
     """Whether all that an alias leads to is there."""
-    versions = (active.function_version, *active.additional_version_weights)
-    return all(version == LATEST or int(version) in there for version in versions)
+    versions = (active.function_version, active.additional_version)
+    return all(version is None or version == LATEST or int(version) in there for version in versions)
 
 
 def _find_older(alias: Alias, rivals: Iterable[Alias]) -> Alias | None:

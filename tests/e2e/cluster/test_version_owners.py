@@ -11,8 +11,8 @@ def test_versions_and_aliases_go_with_their_function(world: ClusterWorld, deploy
     deploy.apply("Alias", f"{function}-live", {"function": {"name": function}, "name": "live", "functionVersion": "1"})
     world.wait_ready("Alias", f"{function}-live")
     assert world.invoke_known(function, Qualifier="live").payload == "1"
-    pods = world.objects("pods", world.namespace, f"funclet.dev/function={function},funclet.dev/version=1")
-    assert len(pods) == 1
+    selector = f"funclet.dev/function={function},funclet.dev/version=1"
+    eventually(lambda: len(world.objects("pods", world.namespace, selector)) == 1)  # labels are written later
 
     def owned() -> list[str]:
         found = [
