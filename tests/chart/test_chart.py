@@ -124,7 +124,7 @@ def test_the_single_writers_are_recreated(render: Render) -> None:
 def test_the_crds_are_the_generated_ones_and_kept_on_uninstall(render: Render) -> None:
     generated = {file.name: yaml.safe_load(file.read_text()) for file in (ROOT / "crds").glob("*.yaml")}
     objects = [o for o in render() if o["kind"] == "CustomResourceDefinition"]
-    assert len(objects) == len(generated) == 2
+    assert len(objects) == len(generated) == 4
     for crd in objects:
         assert crd["metadata"]["annotations"].pop("helm.sh/resource-policy") == "keep"
     assert {o["metadata"]["name"]: o["spec"] for o in objects} == {
