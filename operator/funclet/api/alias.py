@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import FunctionReference
 
 VersionNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]*$", max_length=10)]
@@ -98,7 +98,7 @@ class ActiveRoute(ApiModel):
     additional_weight: float | None = Field(default=None, ge=0, le=1, description="Its part of the invocations.")
 
 
-class AliasStatus(ApiModel):
+class AliasStatus(StatusModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True); FunctionNotFound, VersionNotFound, AliasConflict (False).

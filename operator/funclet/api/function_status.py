@@ -2,27 +2,23 @@
 
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from funclet.api.meta import ApiModel, Condition
+from funclet.api.meta import Condition, StatusModel
 
 
-class ActiveLayer(ApiModel):
+class ActiveLayer(StatusModel):
     """A layer in the package store."""
-
-    model_config = ConfigDict(extra="ignore")
 
     sha256: str = Field(max_length=64, description="Digest of its archive.")
     size: int = Field(ge=0, description="Size of its archive in bytes.")
 
 
-class ActiveRevision(ApiModel):
+class ActiveRevision(StatusModel):
     """The last state of the spec that could be resolved: what callers get until the next one can be.
 
     Scaler, gateway and events read this and never the spec, so that a bad change leaves the function serving.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     revision: str = Field(max_length=64, description="Digest of all that makes an instance: settings, code, secrets.")
     generation: int = Field(ge=0, description="The generation of the spec that this was resolved from.")
@@ -40,7 +36,7 @@ class ActiveRevision(ApiModel):
     )
 
 
-class FunctionStatus(ApiModel):
+class FunctionStatus(StatusModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True; a function scaled to zero is Ready too); InvalidSpec,

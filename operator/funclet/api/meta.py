@@ -24,6 +24,12 @@ class ApiModel(BaseModel):
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
+class StatusModel(ApiModel):
+    """What Funclet itself writes. Unknown fields are those of a newer version, before it was rolled back: left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 def rule(expression: str, message: str) -> dict[str, Any]:
     """One CEL rule in the form of a `json_schema_extra` entry (Kubernetes: x-kubernetes-validations)."""
     return {"rule": expression, "message": message}
@@ -59,7 +65,7 @@ class ObjectMeta(BaseModel):
     owner_references: list[OwnerReference] = Field(default_factory=list)
 
 
-class Condition(ApiModel):
+class Condition(StatusModel):
     """A standard condition (Kubernetes API conventions, "Typical status properties")."""
 
     type: str = Field(max_length=316, description="What this condition is about, for instance Ready.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import QualifiedReference
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"]
@@ -193,7 +193,7 @@ class TriggerSpec(ApiModel):
         return self
 
 
-class TriggerStatus(ApiModel):
+class TriggerStatus(StatusModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, QualifierNotFound, InvalidSpec,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from funclet.api.function_status import ActiveRevision
-from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, rule, rules
+from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import FunctionReference
 
 
@@ -28,7 +28,7 @@ class VersionSpec(ApiModel):
     )
 
 
-class VersionStatus(ApiModel):
+class VersionStatus(StatusModel):
     """What control published.
 
     Reasons of the condition Ready: Published (True); FunctionNotFound, FunctionNotReady, CodeSha256Mismatch
