@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from nats.js.object_store import ObjectStore
 from tests.ports import free_port
 
 from funclet.adapters.jetstream import connect
@@ -54,6 +55,23 @@ async def test_a_missing_package_says_so(connection: Client) -> None:
     with pytest.raises(Unavailable, match="not in the store") as raised:
         await store.get("0" * 64)
     assert raised.value.reason == "PackageNotFound"
+
+
+async def test_a_fetch_that_hangs_is_begun_anew(connection: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nats-py waits without an end for a message that was lost."""
+    store = await PackageStore.open(connection)
+    digest = await store.put(b"code")
+    get, fetches = ObjectStore.get, []
+
+    async def lose_the_first(bucket: ObjectStore, name: str) -> ObjectStore.ObjectResult:
+        fetches.append(name)
+        if len(fetches) == 1:
+            await asyncio.Event().wait()
+        return await get(bucket, name)
+
+    monkeypatch.setattr(ObjectStore, "get", lose_the_first)
+    assert await store.get(digest) == b"code"
+    assert len(fetches) >= 2
 
 
 async def test_packages_outlive_the_server(tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ os.kill(os.getpid(), signal.SIGKILL)
     journal.close()
 
 
+def test_the_longest_keys_are_told_apart(tmp_path: Path) -> None:
+    """Names are DNS labels of 63 characters at most, and versions are numbers."""
+    keys = [f"{'n' * 63}/{'f' * 63}:{version}" for version in ("1", "18446744073709551615")]
+    journal = UsageJournal(tmp_path / "usage")
+    for key in keys:
+        journal.entry(key, 7).count(3, 384, failed=False)
+    journal.close()
+    again = UsageJournal(tmp_path / "usage")
+    assert sorted(entry.key for entry in again.take_changed()) == sorted(keys)
+    assert {entry.so_far().usage for entry in again.entries()} == {Usage(1, 0, 3, 384)}
+    again.close()
+
+
 def test_processes_of_one_machine_have_journals_of_their_own(tmp_path: Path) -> None:
     one, other = UsageJournal(tmp_path / "usage"), UsageJournal(tmp_path / "usage")
     assert one.gateway != other.gateway

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import logging
 from typing import Self
 
 from nats.aio.client import Client
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import ObjectStoreConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError
@@ -13,10 +15,16 @@ from nats.js.object_store import ObjectStore
 from funclet.adapters.jetstream import unavailable_when_unreachable
 from funclet.errors import Unavailable
 
+log = logging.getLogger(__name__)
+
 BUCKET = "funclet-packages"
 
 TRANSFER_TIMEOUT_SECONDS = 60.0
 """For one whole package (250 MiB unpacked at most): nats-py waits without an end when its server goes in the middle."""
+
+PATIENCE_SECONDS = (2.0, 8.0, TRANSFER_TIMEOUT_SECONDS)
+"""One attempt after another: a fetch waits without an end for a message that was lost, as when its server was replaced.
+Most packages come in milliseconds, and somebody waits."""
 
 
 class PackageStore:
@@ -44,8 +52,7 @@ class PackageStore:
         """The package of this digest. Raises Unavailable when it is not there (yet) or is damaged."""
         try:
             with unavailable_when_unreachable():
-                async with asyncio.timeout(TRANSFER_TIMEOUT_SECONDS):
-                    data = bytes((await self._bucket.get(sha256)).data or b"")
+                data = await self._fetch(sha256)
         except Unavailable as error:
             if isinstance(error.__cause__, NotFoundError):
                 raise Unavailable(f"code package {sha256} is not in the store", reason="PackageNotFound") from error
@@ -53,6 +60,17 @@ class PackageStore:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise Unavailable(f"code package {sha256} is damaged in the store", reason="PackageDamaged")
         return data
+
+    async def _fetch(self, sha256: str) -> bytes:
+        for patience in PATIENCE_SECONDS:
+            try:
+                async with asyncio.timeout(patience):
+                    return bytes((await self._bucket.get(sha256)).data or b"")
+            except NatsTimeoutError:
+                raise  # nobody is there
+            except TimeoutError:
+                log.warning("package not fetched in time", extra={"sha256": sha256, "seconds": patience})
+        raise TimeoutError
 
     async def has(self, sha256: str) -> bool:
         """Whether this package is there."""

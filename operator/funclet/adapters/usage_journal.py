@@ -5,7 +5,7 @@ killed, whatever it was doing. The process that opens the file next goes on unde
 the machine, or of the pod and its volume, takes away what was not told.
 
     16 bytes  the gateway's id
-    192 bytes for each function: length of the key, the key, and at 128 five numbers of eight bytes: hour, invocations,
+    192 bytes for each function: length of the key, the key, and at 152 five numbers of eight bytes: hour, invocations,
     errors, billed milliseconds, MiB-milliseconds
 """
 
@@ -21,9 +21,9 @@ from funclet.core.usage import HourOfUsage, Usage
 
 ID_BYTES = 16
 ENTRY_BYTES = 192
-KEY_BYTES = 127
-"""Namespace and name are DNS labels of at most 63 characters each."""
-NUMBERS_AT = 128
+KEY_BYTES = 151
+"""Namespace and name are DNS labels of at most 63 characters each; 23 digits are enough for a version."""
+NUMBERS_AT = 152
 NUMBERS = struct.Struct("<5Q")
 FIRST_ENTRIES = 64
 
