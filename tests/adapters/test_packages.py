@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from nats.js.object_store import ObjectStore
 from tests.ports import free_port
 
 from funclet.adapters.jetstream import connect
 from funclet.adapters.nats_server import NatsServer
-from funclet.adapters.packages import BUCKET, PackageStore
+from funclet.adapters.packages import STREAM, PackageStore
 from funclet.errors import Unavailable
 
 
@@ -44,9 +43,9 @@ async def test_a_package_is_stored_once(connection: Client) -> None:
     store = await PackageStore.open(connection)
     data = os.urandom(1000)
     await store.put(data)
-    before = (await connection.jetstream().stream_info(f"OBJ_{BUCKET}")).state.last_seq
+    before = (await connection.jetstream().stream_info(STREAM)).state.last_seq
     await store.put(data)
-    assert (await connection.jetstream().stream_info(f"OBJ_{BUCKET}")).state.last_seq == before
+    assert (await connection.jetstream().stream_info(STREAM)).state.last_seq == before
 
 
 async def test_a_missing_package_says_so(connection: Client) -> None:
@@ -57,21 +56,14 @@ async def test_a_missing_package_says_so(connection: Client) -> None:
     assert raised.value.reason == "PackageNotFound"
 
 
-async def test_a_fetch_that_hangs_is_begun_anew(connection: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """nats-py waits without an end for a message that was lost."""
+async def test_packages_are_fetched_as_often_as_is_needed(connection: Client) -> None:
+    """A server makes no more than a thousand consumers of a stream in a short time."""
     store = await PackageStore.open(connection)
-    digest = await store.put(b"code")
-    get, fetches = ObjectStore.get, []
-
-    async def lose_the_first(bucket: ObjectStore, name: str) -> ObjectStore.ObjectResult:
-        fetches.append(name)
-        if len(fetches) == 1:
-            await asyncio.Event().wait()
-        return await get(bucket, name)
-
-    monkeypatch.setattr(ObjectStore, "get", lose_the_first)
-    assert await store.get(digest) == b"code"
-    assert len(fetches) >= 2
+    data = os.urandom(200_000)  # two chunks
+    digest = await store.put(data)
+    for _ in range(11):
+        assert set(await asyncio.gather(*(store.get(digest) for _ in range(100)))) == {data}
+    assert (await connection.jetstream().stream_info(STREAM)).state.consumer_count == 0
 
 
 async def test_packages_outlive_the_server(tmp_path: Path) -> None:

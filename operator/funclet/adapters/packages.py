@@ -2,11 +2,9 @@
 
 import asyncio
 import hashlib
-import logging
 from typing import Self
 
 from nats.aio.client import Client
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import ObjectStoreConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError
@@ -15,29 +13,27 @@ from nats.js.object_store import ObjectStore
 from funclet.adapters.jetstream import unavailable_when_unreachable
 from funclet.errors import Unavailable
 
-log = logging.getLogger(__name__)
-
 BUCKET = "funclet-packages"
+STREAM = f"OBJ_{BUCKET}"
+"""Where a bucket's objects lie: their chunks in order, under the subject `$O.BUCKET.C.NUID` (NATS ADR-20)."""
 
 TRANSFER_TIMEOUT_SECONDS = 60.0
-"""For one whole package (250 MiB unpacked at most): nats-py waits without an end when its server goes in the middle."""
-
-PATIENCE_SECONDS = (2.0, 8.0, TRANSFER_TIMEOUT_SECONDS)
-"""One attempt after another: a fetch waits without an end for a message that was lost, as when its server was replaced.
-Most packages come in milliseconds, and somebody waits."""
+"""For one whole package (250 MiB unpacked at most)."""
 
 
 class PackageStore:
     """Code packages by digest. A package never changes, so one that is there needs no second upload."""
 
-    def __init__(self, bucket: ObjectStore) -> None:
+    def __init__(self, jetstream: JetStreamContext, bucket: ObjectStore) -> None:
+        self._jetstream = jetstream
         self._bucket = bucket
 
     @classmethod
     async def open(cls, connection: Client, replicas: int = 1) -> Self:
         """The store behind this connection; its bucket is made when it is missing, on so many servers."""
+        jetstream = connection.jetstream()
         with unavailable_when_unreachable():
-            return cls(await _open_bucket(connection.jetstream(), replicas))
+            return cls(jetstream, await _open_bucket(jetstream, replicas))
 
     async def put(self, data: bytes) -> str:
         """Keeps a package and returns its SHA-256 in lower-case hexadecimal digits."""
@@ -52,7 +48,8 @@ class PackageStore:
         """The package of this digest. Raises Unavailable when it is not there (yet) or is damaged."""
         try:
             with unavailable_when_unreachable():
-                data = await self._fetch(sha256)
+                async with asyncio.timeout(TRANSFER_TIMEOUT_SECONDS):
+                    data = await self._fetch(sha256)
         except Unavailable as error:
             if isinstance(error.__cause__, NotFoundError):
                 raise Unavailable(f"code package {sha256} is not in the store", reason="PackageNotFound") from error
@@ -62,15 +59,16 @@ class PackageStore:
         return data
 
     async def _fetch(self, sha256: str) -> bytes:
-        for patience in PATIENCE_SECONDS:
-            try:
-                async with asyncio.timeout(patience):
-                    return bytes((await self._bucket.get(sha256)).data or b"")
-            except NatsTimeoutError:
-                raise  # nobody is there
-            except TimeoutError:
-                log.warning("package not fetched in time", extra={"sha256": sha256, "seconds": patience})
-        raise TimeoutError
+        """Chunk by chunk, each asked for. nats-py's own `get` makes a consumer for each package, which stays for a
+        while, and after a thousand the server makes no more; and it waits without an end for a message that was lost.
+        """
+        info = await self._bucket.get_info(sha256)
+        chunks, next_sequence = [], 1
+        for _ in range(info.chunks or 0):
+            message = await self._jetstream.get_msg(STREAM, next_sequence, f"$O.{BUCKET}.C.{info.nuid}", next=True)
+            chunks.append(message.data or b"")
+            next_sequence = (message.seq or 0) + 1
+        return b"".join(chunks)
 
     async def has(self, sha256: str) -> bool:
         """Whether this package is there."""
