@@ -190,11 +190,13 @@ class World(ABC):
         eventually(is_ready, seconds)
 
     def wait_instances(self, function: str, count: int, seconds: float = PATIENCE_SECONDS) -> None:
-        """Returns when the function has exactly this many instances."""
+        """Returns when the function has exactly this many instances. None: neither claimed, which the scaler says."""
 
         def is_so() -> bool:
             found = self.instances(function)
             assert found == count, f"{function} has {found} instances, not {count}"
+            if count == 0:  # pods say whose they are up to a second after their claim
+                assert self.metric("funclet_instances", namespace=self.namespace, function=function) == 0
             return True
 
         eventually(is_so, seconds, every=0.1)
