@@ -27,7 +27,11 @@ NAME_RULE = {
 Column = tuple[str, str, str, int]
 """Name, type, path, and priority (1: with `-o wide` only)."""
 
-AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
+FIRST: Column = ("Ready", "string", f"{READY}.status", 0)
+LAST: tuple[Column, ...] = (
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Reason", "string", f"{READY}.reason", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Kind:
     plural: str
     short: str
     columns: tuple[Column, ...]
+    """Between those that every kind has."""
 
 
 KINDS = (
@@ -46,12 +51,9 @@ KINDS = (
         "functions",
         "fn",
         (
-            ("Ready", "string", f"{READY}.status", 0),
             ("Runtime", "string", ".spec.runtime", 0),
             ("Memory", "integer", ".spec.memorySize", 0),
             ("Instances", "integer", ".status.instances", 0),
-            AGE,
-            ("Reason", "string", f"{READY}.reason", 1),
         ),
     ),
     Kind(
@@ -59,11 +61,8 @@ KINDS = (
         "versions",
         "fnv",
         (
-            ("Ready", "string", f"{READY}.status", 0),
             ("Function", "string", ".spec.function.name", 0),
             ("Version", "integer", ".status.version", 0),
-            AGE,
-            ("Reason", "string", f"{READY}.reason", 1),
         ),
     ),
     Kind(
@@ -71,14 +70,11 @@ KINDS = (
         "aliases",
         "fna",
         (
-            ("Ready", "string", f"{READY}.status", 0),
             ("Function", "string", ".spec.function.name", 0),
             ("Alias", "string", ".spec.name", 0),
             ("Version", "string", ".status.active.functionVersion", 0),
             ("Additional", "string", ".status.active.additionalVersion", 0),
             ("Weight", "number", ".status.active.additionalWeight", 0),
-            AGE,
-            ("Reason", "string", f"{READY}.reason", 1),
         ),
     ),
     Kind(
@@ -86,13 +82,10 @@ KINDS = (
         "triggers",
         "trg",
         (
-            ("Ready", "string", f"{READY}.status", 0),
             ("Function", "string", ".spec.function.name", 0),
             ("Path", "string", ".spec.http.path", 0),
             ("Stream", "string", ".spec.jetstream.stream", 0),
             ("Schedule", "string", ".spec.schedule.scheduleExpression", 0),
-            AGE,
-            ("Reason", "string", f"{READY}.reason", 1),
         ),
     ),
 )
@@ -122,7 +115,7 @@ def build_crd(kind: Kind) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
+                    "additionalPrinterColumns": [_column(column) for column in (FIRST, *kind.columns, *LAST)],
                     "schema": {"openAPIV3Schema": _root_schema(kind.model)},
                 }
             ],

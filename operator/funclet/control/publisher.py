@@ -20,10 +20,12 @@ from funclet.core.publishing import (
     AliasFacts,
     KnownFunction,
     VersionFacts,
+    age_of,
     alias_key,
     decide_alias,
     decide_published,
     decide_version,
+    function_of,
     secrets_of,
 )
 from funclet.core.validation import describe
@@ -78,7 +80,7 @@ class Publisher:
     def secret_changed(self, secret: str) -> None:
         """A Secret has changed, or is gone."""
         for key in self._secrets_of.keys(secret):
-            self._enqueue("Version", _function_of(self.versions[key]))
+            self._enqueue("Version", function_of(self.versions[key]))
 
     def _observe_version(self, event: ResourceEvent) -> None:
         key, before = event.key, self.versions.get(event.key)
@@ -91,7 +93,7 @@ class Publisher:
             if before is not None and _is_older(version, before):
                 version = version.model_copy(update={"status": before.status})
             self._keep(key, version)
-            touched = self._versions_of.set(key, [_function_of(version)])
+            touched = self._versions_of.set(key, [function_of(version)])
         for function in touched:
             self.function_changed(function)
             self._on_change(function)
@@ -108,7 +110,7 @@ class Publisher:
             touched = self._aliases_of.set(key, [])
         else:
             alias = self.aliases[key] = Alias.model_validate(event.object)
-            touched = self._aliases_of.set(key, [_function_of(alias), alias_key(alias)])
+            touched = self._aliases_of.set(key, [function_of(alias), alias_key(alias)])
         for place in touched:
             self._enqueue_aliases(place)
             self._on_change(place.partition(":")[0])
@@ -119,17 +121,16 @@ class Publisher:
 
     # --- what is to be done ---
 
-    async def settle_versions(self, function: str) -> bool:
-        """Publish what is to be published of a function. Returns whether to try again, though nothing changes."""
-        keys = sorted(self._versions_of.keys(function), key=lambda key: _age(self.versions[key]))
+    async def settle_versions(self, function: str) -> None:
+        """Publish what is to be published of a function."""
+        keys = sorted(self._versions_of.keys(function), key=lambda key: age_of(self.versions[key]))
         for key in keys:
             version = self.versions.get(key)
             if version is not None and not version.metadata.deletion_timestamp:
                 await self._settle_version(key, version)
-        return False
 
     async def _settle_version(self, key: str, version: Version) -> None:
-        known = self._find_function(_function_of(version))
+        known = self._find_function(function_of(version))
         if version.status.snapshot is None:
             status = await self._publish(version, known)
         else:
@@ -139,14 +140,14 @@ class Publisher:
             await self._write("Version", key, status)
             if key in self.versions:
                 self._keep(key, version.model_copy(update={"status": status}))
-            self._enqueue_aliases(_function_of(version))
-            self._on_change(_function_of(version))
+            self._enqueue_aliases(function_of(version))
+            self._on_change(function_of(version))
         await self._set_owner("Version", version, known)
 
     async def _publish(self, version: Version, known: KnownFunction | None) -> VersionStatus:
         namespace, name = version.metadata.namespace, version.spec.function.name
         generation = await self._resources.find_generation("Function", namespace, name)
-        others = (self.versions[key] for key in self._versions_of.keys(_function_of(version)))
+        others = (self.versions[key] for key in self._versions_of.keys(function_of(version)))
         published = tuple(other for other in others if other.status.snapshot is not None)
         publication = decide_version(version, VersionFacts(known, generation, published), self._now())
         if publication.is_new:  # written first, so that a number is left out rather than given twice
@@ -154,20 +155,19 @@ class Publisher:
             await self._resources.patch_status("Function", namespace, name, last, owner=NUMBERS_OWNER)
         return publication.status
 
-    async def settle_alias(self, key: str) -> bool:
-        """Point an alias where it is to lead. Returns whether to try again, though nothing changes."""
+    async def settle_alias(self, key: str) -> None:
+        """Point an alias where it is to lead."""
         alias = self.aliases.get(key)
         if alias is None or alias.metadata.deletion_timestamp:
-            return False
-        known = self._find_function(_function_of(alias))
+            return
+        known = self._find_function(function_of(alias))
         rivals = (self.aliases[rival] for rival in self._aliases_of.keys(alias_key(alias)) - {key})
-        facts = AliasFacts(known is not None, self.numbers_of(_function_of(alias)), tuple(rivals))
+        facts = AliasFacts(known is not None, self.numbers_of(function_of(alias)), tuple(rivals))
         status = decide_alias(alias, facts, self._now())
         if status != alias.status:
             await self._write("Alias", key, status)
-            self._on_change(_function_of(alias))
+            self._on_change(function_of(alias))
         await self._set_owner("Alias", alias, known)
-        return False
 
     def numbers_of(self, function: str) -> frozenset[int]:
         """The versions of a function that can be invoked."""
@@ -208,16 +208,7 @@ class Publisher:
         logger.info("status written", extra={"kind": kind, "key": key, "reason": ready and ready.reason})
 
 
-def _function_of(resource: Version | Alias) -> str:
-    return f"{resource.metadata.namespace}/{resource.spec.function.name}"
-
-
 def _is_older(version: Version, before: Version) -> bool:
     """Whether a watch lags behind what was written here: what is published stays published."""
     same = version.metadata.uid == before.metadata.uid
     return same and version.status.snapshot is None and before.status.snapshot is not None
-
-
-def _age(version: Version) -> tuple[float, str]:
-    created = version.metadata.creation_timestamp
-    return (created.timestamp() if created else 0.0, version.metadata.name)

@@ -214,13 +214,16 @@ class Reconciler:
 
     async def _settle(self, kind: str, key: str) -> bool:
         """Returns whether to try again later, since something was missing."""
-        settle = {
-            "Function": self._settle_function,
-            "Version": self._publisher.settle_versions,
-            "Alias": self._publisher.settle_alias,
-            "Trigger": self._settle_trigger,
-        }[kind]
-        return await settle(key)
+        match kind:
+            case "Function":
+                return await self._settle_function(key)
+            case "Trigger":
+                return await self._settle_trigger(key)
+            case "Version":
+                await self._publisher.settle_versions(key)
+            case "Alias":
+                await self._publisher.settle_alias(key)
+        return False
 
     async def _settle_function(self, key: str) -> bool:
         """Returns whether to try again later, since something was missing."""

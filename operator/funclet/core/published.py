@@ -1,6 +1,7 @@
 """The published versions of all functions, by the keys under which they are invoked. No I/O."""
 
 from funclet.api.version import Version
+from funclet.core.publishing import function_of
 from funclet.core.qualifiers import function_key
 from funclet.core.revision import Revision, find_version
 
@@ -23,7 +24,7 @@ class Published:
             touched.add(before)
             self._remove(before, name)
         if version is not None and version.status.snapshot is not None:
-            key = f"{version.metadata.namespace}/{version.spec.function.name}:{version.status.version}"
+            key = f"{function_of(version)}:{version.status.version}"
             self._keys[name] = key
             self._versions.setdefault(key, {})[name] = version
             self._of.setdefault(function_key(key), set()).add(key)

@@ -10,7 +10,7 @@ Rules, which are Lambda's:
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from funclet.api.alias import ActiveRoute, Alias, AliasStatus
 from funclet.api.function_status import ActiveRevision, FunctionStatus
@@ -19,6 +19,8 @@ from funclet.api.version import Version, VersionStatus
 from funclet.core.conditions import READY, Finding, find, holds, settle
 from funclet.core.qualifiers import LATEST, AliasRoute, qualify
 from funclet.core.revision import revision_digest
+
+Status = TypeVar("Status", VersionStatus, AliasStatus)
 
 OF_THE_FUNCTION = ("reservedConcurrentExecutions", "recursiveLoop", "provisionedConcurrentExecutions")
 """Fields of which the function as it is now decides: a change of them makes no version."""
@@ -54,11 +56,22 @@ class Publication:
     is_new: bool = False
 
 
+def function_of(resource: Version | Alias) -> str:
+    """The Function that it names: `namespace/name`."""
+    return f"{resource.metadata.namespace}/{resource.spec.function.name}"
+
+
+def age_of(resource: Version | Alias) -> tuple[float, str]:
+    """Sorts the oldest first; of two of one age, by name."""
+    created = resource.metadata.creation_timestamp
+    return (created.timestamp() if created else float("inf"), resource.metadata.name)
+
+
 def decide_version(version: Version, facts: VersionFacts, now: str) -> Publication:
     """Publish, or say what is in the way. `now` is RFC 3339."""
     finding = _judge_version(version, facts)
     if not finding.holds:
-        return Publication(settle_version(version.status, version.metadata, finding, now))
+        return Publication(settle_status(version.status, version.metadata, finding, now))
     assert facts.function is not None
     assert facts.function.status.active is not None
     uid, active = facts.function.uid, facts.function.status.active
@@ -71,11 +84,11 @@ def decide_version(version: Version, facts: VersionFacts, now: str) -> Publicati
     message = invoked_as(version, number)
     if not is_new:
         message += " Nothing of the function has changed since that version was published."
-    return Publication(settle_version(unpublished, version.metadata, Finding(True, "Published", message), now), is_new)
+    return Publication(settle_status(unpublished, version.metadata, Finding(True, "Published", message), now), is_new)
 
 
-def settle_version(previous: VersionStatus, metadata: ObjectMeta, finding: Finding, now: str) -> VersionStatus:
-    """The status with this finding; what was published stays."""
+def settle_status(previous: Status, metadata: ObjectMeta, finding: Finding, now: str) -> Status:
+    """The status with this finding; all else stays."""
     conditions = settle(previous.conditions, READY, finding, generation=metadata.generation, now=now)
     return previous.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
 
@@ -116,7 +129,7 @@ def decide_published(
     status = version.status
     assert status.snapshot is not None
     if function is None or function.uid != status.function_uid:
-        return settle_version(status, version.metadata, function_not_found(version.spec.function.name), now)
+        return settle_status(status, version.metadata, function_not_found(version.spec.function.name), now)
     snapshot = status.snapshot
     packages = [*(layer.sha256 for layer in snapshot.layers), snapshot.image_uri or snapshot.code_sha256]
     revision = revision_digest(status.function_uid, snapshot.spec, packages, dict(secrets))
@@ -124,7 +137,7 @@ def decide_published(
     ready = find(status.conditions, READY)
     published = ready is not None and ready.reason == "Published"
     message = ready.message if ready and published else invoked_as(version, status.version)
-    return settle_version(status, version.metadata, Finding(True, "Published", message), now)
+    return settle_status(status, version.metadata, Finding(True, "Published", message), now)
 
 
 def invoked_as(version: Version, number: int | None) -> str:
@@ -143,7 +156,7 @@ def secrets_of(snapshot: ActiveRevision) -> frozenset[str]:
 
 def alias_key(alias: Alias) -> str:
     """`namespace/name:alias`."""
-    return f"{alias.metadata.namespace}/{alias.spec.function.name}:{alias.spec.name}"
+    return f"{function_of(alias)}:{alias.spec.name}"
 
 
 def find_route(alias: Alias) -> AliasRoute | None:
@@ -151,7 +164,7 @@ def find_route(alias: Alias) -> AliasRoute | None:
     active = alias.status.active
     if active is None:
         return None
-    function = f"{alias.metadata.namespace}/{alias.spec.function.name}"
+    function = function_of(alias)
     main = qualify(function, active.function_version)
     if active.additional_version is None:
         return AliasRoute(main)
@@ -180,13 +193,7 @@ def decide_alias(alias: Alias, facts: AliasFacts, now: str) -> AliasStatus:
     elif finding.reason == "AliasConflict":
         active = None
     status = alias.status.model_copy(update={"active": active})
-    return settle_alias(status, alias.metadata, finding, now)
-
-
-def settle_alias(previous: AliasStatus, metadata: ObjectMeta, finding: Finding, now: str) -> AliasStatus:
-    """The status with this finding."""
-    conditions = settle(previous.conditions, READY, finding, generation=metadata.generation, now=now)
-    return previous.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
+    return settle_status(status, alias.metadata, finding, now)
 
 
 def _judge_alias(alias: Alias, facts: AliasFacts) -> Finding:
@@ -224,10 +231,5 @@ def is_served(active: ActiveRoute, there: Collection[int]) -> bool:
 
 
 def _find_older(alias: Alias, rivals: Iterable[Alias]) -> Alias | None:
-    older = [rival for rival in rivals if _age(rival) < _age(alias)]
-    return min(older, key=_age, default=None)
-
-
-def _age(alias: Alias) -> tuple[float, str]:
-    created = alias.metadata.creation_timestamp
-    return (created.timestamp() if created else float("inf"), alias.metadata.name)
+    older = [rival for rival in rivals if age_of(rival) < age_of(alias)]
+    return min(older, key=age_of, default=None)
