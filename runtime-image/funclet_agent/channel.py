@@ -9,15 +9,16 @@ import socket
 import struct
 from collections.abc import Iterable
 
-CONNECTION, CLOSED, LOOK, STOP, END = b"C", b"X", b"L", b"S", b"E"
-"""A new connection (with its descriptor); one that was closed; "look at the shared state"; "end after this
-invocation"; and what `receive` says when the other end is closed."""
+CONNECTION, CLOSED, PART, LOOK, STOP, END = b"C", b"X", b"H", b"L", b"S", b"E"
+"""A new connection (with its descriptor); one that was closed; one on which a head came in pieces, which may be in this
+process's hands; "look at the shared state"; "end after this invocation"; and what `receive` says when the other end is
+closed."""
 
 FORK, FORKED, ORPHANED, ALONE = b"F", b"P", b"O", b"A"
 """Between agent and template: "fork a process for this slot" (with its sockets); its process id (`pack_birth`); "those
 that I named are your children now"; "I cannot be forked any more"."""
 
-FROM_HANDLER = (CONNECTION, CLOSED, LOOK, END)
+FROM_HANDLER = (CONNECTION, CLOSED, PART, LOOK, END)
 """All that a handler process may say."""
 
 MAX_DESCRIPTORS = 250

@@ -8,8 +8,8 @@ import errno
 import select
 import socket
 
-from funclet_agent.channel import CLOSED, CONNECTION, Channel
-from funclet_agent.state import IDLE, State
+from funclet_agent.channel import CLOSED, CONNECTION, PART, Channel
+from funclet_agent.state import PHASE, RECEIVING, State
 from funclet_agent.tokens import TokenCheck
 from funclet_agent.wire import (
     HEAD_END,
@@ -83,6 +83,9 @@ class Connections:
         self._next_number = max(inherited, default=0) + 1
         self._by_fd = {connection.fileno(): (number, connection) for number, connection in inherited.items()}
         self._partial: dict[int, bytes] = {}
+        self._told: set[int] = set()
+        """Of which connections the agent knows that a head came in pieces, by number."""
+        self._memory = state.memory
         self._prefix = b""
         """How a request with the right token began, up to the request id, which is the first that changes."""
         self._unproven = dict.fromkeys(self._by_fd)
@@ -119,11 +122,15 @@ class Connections:
         return oldest is not None
 
     def read(self, descriptor: int) -> Request | None:
-        """Read from a connection that has something: a request, or None if there is none yet or it was refused."""
+        """Read from a connection that has something: a request, or None if there is none yet or it was refused.
+
+        From then on the phase is RECEIVING: whatever is in hand is lost if this process dies.
+        """
         number, connection = self._by_fd.get(descriptor, (0, None))
         if connection is None:
             # Evicted in the same round of the poll.
             return None
+        self._memory[PHASE] = RECEIVING
         try:
             data = connection.recv(65536)
         except BlockingIOError:
@@ -159,13 +166,19 @@ class Connections:
     def _read_any(self, number: int, connection: socket.socket, data: bytes) -> Request | None:
         end = data.find(HEAD_END)
         if end < 0 and len(data) <= MAX_HEAD_BYTES:
-            self._partial[connection.fileno()] = data
+            self._keep_part(number, connection, data)
             return None
         try:
             return self._request(number, connection, data, end)
         except RequestError as error:
             self._refuse(connection, 400, str(error))
             return None
+
+    def _keep_part(self, number: int, connection: socket.socket, data: bytes) -> None:
+        self._partial[connection.fileno()] = data
+        if number not in self._told:
+            self._told.add(number)
+            self._channel.send(PART, number)
 
     def _request(self, number: int, connection: socket.socket, data: bytes, end: int) -> Request | None:
         if end < 0:
@@ -216,7 +229,7 @@ class Connections:
             if not data:
                 break
             body += data
-        self._state.phase = IDLE
+        self._state.phase = RECEIVING
         return bytes(body)
 
     def send(self, connection: socket.socket, data: bytes, patience_ms: int = PROGRESS_MS) -> bool:
@@ -245,6 +258,7 @@ class Connections:
         """Close a connection, the agent's duplicate too."""
         number, connection = self._by_fd.pop(descriptor)
         self._partial.pop(descriptor, None)
+        self._told.discard(number)
         self._unproven.pop(descriptor, None)
         self.poll.unregister(descriptor)
         self._channel.send(CLOSED, number)

@@ -91,6 +91,8 @@ class Invoker:
                     request = self.connections.read(descriptor)
                     if request is not None:
                         self.invoke(request, name, timeout_ns)
+                    else:
+                        self.state.phase = IDLE
 
     def _obey(self) -> None:
         """The agent says one thing only, and when it is gone nobody would enforce a timeout."""

@@ -10,17 +10,40 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterable
 
 from funclet_agent import memory, process
 from funclet_agent.birth import end_process_group, enter_child
-from funclet_agent.channel import CLOSED, CONNECTION, END, FROM_HANDLER, LOOK, STOP, Channel, channel_pair, close_all
+from funclet_agent.channel import (
+    CLOSED,
+    CONNECTION,
+    END,
+    FROM_HANDLER,
+    LOOK,
+    PART,
+    STOP,
+    Channel,
+    channel_pair,
+    close_all,
+)
 from funclet_agent.connections import MAX_CONNECTIONS
 from funclet_agent.events import report
 from funclet_agent.logs import write_patiently
 from funclet_agent.loop import Loop
 from funclet_agent.obituary import Death, closing_lines, final_answer
-from funclet_agent.state import BUSY, IDLE, INITIALISING, PHASES, RUNNING_PHASES, WRITING, State
+from funclet_agent.state import (
+    BUSY,
+    IDLE,
+    INITIALISING,
+    PHASES,
+    READING,
+    RECEIVING,
+    RUNNING_PHASES,
+    WRITING,
+    State,
+)
 from funclet_agent.template import INIT_LIMIT_NS, Template
+from funclet_agent.wire import NOT_BEGUN
 
 FORK_AGAIN_NS = 50_000_000
 """When a process could not be forked, or is not known yet."""
@@ -44,6 +67,8 @@ class Slot:
         self._template = template
         self._channel: Channel
         self._connections: dict[int, socket.socket] = {}
+        self._parts: set[int] = set()
+        """The connections whose next request may be in the handler process in part."""
         self._eager = True
         self._stopping = False
         self._rogue = False
@@ -152,6 +177,8 @@ class Slot:
             close_all(descriptors)
             if kind == CLOSED:
                 self._drop_connection(number)
+            elif kind == PART and number in self._connections:
+                self._parts.add(number)
         return kind
 
     def _keep_connection(self, number: int, descriptor: int) -> None:
@@ -168,14 +195,14 @@ class Slot:
         self._connections[number] = connection
 
     def _drop_connection(self, number: int) -> None:
+        self._parts.discard(number)
         connection = self._connections.pop(number, None)
         if connection is not None:
             connection.close()
 
-    def _drop_all_connections(self) -> None:
-        for connection in self._connections.values():
-            _send_and_close(connection, b"")
-        for number in list(self._connections):
+    def _drop_connections(self, numbers: Iterable[int], last_words: bytes) -> None:
+        for number in list(numbers):
+            _send_and_close(self._connections[number], last_words)
             self._drop_connection(number)
 
     def look(self, now: int) -> None:
@@ -244,14 +271,20 @@ class Slot:
         self._replace()
 
     def _settle(self, death: Death) -> None:
-        """Answer the waiting caller; close a connection amid a request or an answer. The others stay open."""
+        """Answer the waiting caller; give back what was read in part. The other connections stay open."""
         phase = self.state.phase
-        if phase in (IDLE, INITIALISING):
-            return
         if phase not in PHASES:
             # The function wrote there. Who waits on which connection is not known any more.
-            self._drop_all_connections()
-            return
+            self._drop_connections(self._connections, b"")
+        elif phase == RECEIVING:
+            # Of one of them, it is not known which. To the others nothing is due.
+            self._drop_connections(self._connections, NOT_BEGUN)
+        elif phase not in (IDLE, INITIALISING):
+            self._close_books(phase, death)
+        self._drop_connections(self._parts, NOT_BEGUN)
+
+    def _close_books(self, phase: int, death: Death) -> None:
+        """Of the request that was read, ran or was being answered."""
         number = self.state.invocation.connection
         connection = self._connections.get(number)
         if phase in RUNNING_PHASES:
@@ -260,6 +293,8 @@ class Slot:
             write_patiently(1, lines)
             if connection is not None and phase != WRITING:
                 _send_and_close(connection, final_answer(self.state, death, body))
+        elif phase == READING and connection is not None:
+            _send_and_close(connection, NOT_BEGUN)
         self._drop_connection(number)
 
     def _unbilled_init_us(self) -> int:

@@ -7,9 +7,10 @@ field has one writer. `phase` is written after the fields that it makes valid.
 import mmap
 import struct
 
-PHASES = range(7)
-IDLE, READING, BUSY, RESPONDING, INITIALISING, STREAMING, WRITING = PHASES
-"""`phase`. READING: the rest of a body; RESPONDING: part of the answer may be on the wire: nobody else may answer.
+PHASES = range(8)
+IDLE, READING, BUSY, RESPONDING, INITIALISING, STREAMING, WRITING, RECEIVING = PHASES
+"""`phase`. RECEIVING: bytes of whichever connection are in hand, and no invocation has begun; READING: the rest of a
+body; RESPONDING: part of the answer may be on the wire: nobody else may answer.
 
 STREAMING: the answer has begun, whole chunks of it are on the wire; WRITING: part of a chunk may be.
 """

@@ -55,6 +55,9 @@ USUAL_ANSWER = (
 )
 """To a warm invocation that succeeded: the body's length, microseconds, mebibytes, the body."""
 
+NOT_BEGUN = b"HTTP/1.1 503 Not Begun\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+"""What came of a request is lost, and the function has seen nothing of it: it may be sent again."""
+
 
 def answer(status: int, body: bytes, headers: bytes = b"") -> bytes:
     """A whole answer; `headers` are further header lines, each with its line end."""

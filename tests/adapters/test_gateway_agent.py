@@ -20,6 +20,7 @@ from funclet.gateway.limits import Limits
 AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
 CODE = """
 import gc, mmap, os, time
+from funclet_agent.state import State
 def handler(event, context):
     if event == "sleep":
         time.sleep(30)  # beyond its timeout, which ends it
@@ -30,6 +31,8 @@ def handler(event, context):
         time.sleep(30)
     if event == "die":
         os._exit(3)
+    if event == "lose":  # the next invocation, before it begins
+        State.begin = lambda *_: os.kill(os.getpid(), 9)
     if event == "raise":
         raise KeyError("no")
     return [event, context.aws_request_id]
@@ -93,6 +96,15 @@ async def test_the_real_agent_behind_the_gateway(tmp_path: Path) -> None:
             errors[event] = json.loads(answer.content).get("errorType")
             assert (await world.invoke(3)).json()[0] == 3
         assert errors == {"raise": "KeyError", "sleep": "Sandbox.Timedout", "die": "Runtime.ExitError"}
+
+
+async def test_a_call_that_is_lost_before_it_begins_is_the_next_processs(tmp_path: Path) -> None:
+    async with specialised(tmp_path / "task") as address, running() as world:
+        world.catalog.put(make_revision(timeout=1))
+        world.scaler.say(Ready(instance=address))
+        assert (await world.invoke("lose")).json()[0] == "lose"
+        answer = await world.invoke(2)
+        assert (answer.json()[0], answer.headers.get("x-amz-function-error")) == (2, None)
 
 
 async def test_a_handler_that_hides_from_its_agent_does_not_hide_from_the_gateway(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ HARMFUL = {
     "another protocol": says(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"),
     "garbage": says(bytes(range(256)) * 400),
     "another status": says(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"),
+    "a 503 of its own": says(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"),
     "a switch of protocols": says(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"),
     "an interim answer": says(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"content-length: 2\r\n\r\n{}"),
     "an endless head": says(b"a: b\r\n" * 1000, times=10_000),
@@ -85,6 +86,30 @@ async def test_a_harmful_answer_is_an_error_of_this_call_alone(world: World, nam
     assert (await world.invoke(3)).json() == {}
     assert world.gateway.answer_budget.used_bytes == 0
     assert instance == "i2"
+
+
+NOT_BEGUN = b"HTTP/1.1 503 Not Begun\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_call_that_an_instance_lost_before_it_began_is_tried_again(world: World, elsewhere: bool) -> None:
+    async def lose_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first.script = fine.script
+        await hangs_up_after(NOT_BEGUN)(reader, writer)
+
+    first, fine = await world.recorder(lose_once), await world.recorder()
+    world.announce(*[first, fine][: 1 + elsewhere])
+    answer = await world.invoke(1)
+    assert (answer.json(), answer.headers.get("x-amz-function-error")) == ({}, None)
+    assert first.bodies + fine.bodies == [b"1", b"1"]
+    assert len(fine.bodies) == elsewhere
+
+
+async def test_a_call_is_not_given_back_twice(world: World) -> None:
+    loses = await world.recorder(hangs_up_after(NOT_BEGUN))
+    world.announce(loses)
+    assert (await world.invoke(1)).json()["errorType"] == "Runtime.ExitError"
+    assert loses.bodies == [b"1", b"1"]
 
 
 async def test_an_answer_to_nothing_closes_the_connection_and_reaches_no_caller(world: World) -> None:

@@ -55,6 +55,11 @@ class Connection:
         lines.append(f"content-length: {len(body)}")
         self.send_raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
+    @property
+    def socket(self) -> socket.socket:
+        """To ask the kernel about it."""
+        return self._socket
+
     def send_raw(self, data: bytes) -> None:
         self._socket.sendall(data)
 
@@ -69,6 +74,10 @@ class Connection:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return Answer(int(first.split()[1]), headers, body)
+
+    def receive_status(self) -> str:
+        """The status line of an answer that is nothing else."""
+        return self._until(b"\r\n\r\n").partition(b"\r\n")[0].decode()
 
     def receive_head(self) -> dict[str, str]:
         """The head of a stream."""

@@ -16,6 +16,7 @@ BODY_LIMIT_BYTES = 16 * 1024 * 1024
 """Above Lambda's 6 MB, which the instance enforces with an error of its own."""
 STREAM_LIMIT_BYTES = 200 * 1024 * 1024
 """Lambda's quota on a streamed response."""
+NOT_BEGUN = b"HTTP/1.1 503 Not Begun"
 DEFAULT_TYPE = "application/octet-stream"
 _MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,199}")
 CHUNK_LINE_BYTES = 10
@@ -32,6 +33,10 @@ Headers = dict[bytes, bytes]
 
 class AnswerError(Exception):
     """The instance sent what is no answer of the contract."""
+
+
+class NotBegunError(AnswerError):
+    """The instance has lost the request, and says that the function has seen nothing of it."""
 
 
 def find_usual_answer(data: bytes) -> InstanceAnswer | None:
@@ -102,6 +107,8 @@ class AnswerReader:
                 raise AnswerError("the head is too long")
             return data
         line, _, fields = data[:end].partition(b"\r\n")
+        if line == NOT_BEGUN:
+            raise NotBegunError
         if line.split(b" ", 2)[:2] != [b"HTTP/1.1", b"200"]:
             raise AnswerError("the status is not 200")
         self.head = head = parse_fields(fields)

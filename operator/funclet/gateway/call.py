@@ -216,7 +216,7 @@ class Call:
     """One invocation."""
 
     __slots__ = (
-        "billed_ms", "body", "duration_us", "more", "queued_at", "reply", "request", "request_id",
+        "billed_ms", "body", "duration_us", "given_back", "more", "queued_at", "reply", "request", "request_id",
         "revision", "sent_at", "served", "slot", "stream_begun", "stream_start", "trace", "wants_stream",
     )  # fmt: skip
 
@@ -240,8 +240,9 @@ class Call:
         self.slot: Slot | None = None
         self.queued_at = self.sent_at = 0.0
         """When it was admitted; when it was sent to its slot."""
-        self.wants_stream = self.stream_begun = False
-        """Whether the instance may answer bit by bit; whether the caller has got the first bit."""
+        self.wants_stream = self.stream_begun = self.given_back = False
+        """Whether the instance may answer bit by bit; whether the caller has got the first bit;
+        whether an instance has lost it before the function saw it: what that happens to twice may be the cause."""
         self.stream_start = b""
         """What has come of a stream whose status and headers are not complete."""
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol, cast
 
 from funclet.core.slots import Slot
-from funclet.gateway.answers import AnswerError, AnswerReader, find_usual_answer
+from funclet.gateway.answers import AnswerError, AnswerReader, NotBegunError, find_usual_answer
 from funclet.gateway.budget import Budget, Lease
 from funclet.gateway.call import Call, InstanceAnswer
 from funclet.gateway.delivery import acknowledged_bytes
@@ -30,7 +30,7 @@ class Owner(Protocol):
         """There is no room for the answer that comes: call `admit_answer` again when there may be."""
 
     def undelivered(self, slot: Slot, call: Call) -> None:
-        """Nothing of the call reached the instance."""
+        """Nothing of the call reached the function."""
 
     def died(self, slot: Slot, call: Call) -> None:
         """The instance had the call and will not answer."""
@@ -127,6 +127,15 @@ class SlotConnection(asyncio.Protocol):
         if call is not None:
             (self._owner.undelivered if undelivered else self._owner.died)(self._slot, call)
 
+    def _give_back(self) -> None:
+        """The function has seen nothing of the call: it is tried elsewhere, once."""
+        call = self._retire()
+        if call is None:
+            return
+        again = not call.given_back
+        call.given_back = True
+        (self._owner.undelivered if again else self._owner.died)(self._slot, call)
+
     def _is_undelivered(self) -> bool:
         if self._transport is None:
             return True
@@ -170,6 +179,8 @@ class SlotConnection(asyncio.Protocol):
                 return
         try:
             self._read(data)
+        except NotBegunError:
+            self._give_back()
         except AnswerError:
             self._lose()
 
