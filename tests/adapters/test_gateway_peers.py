@@ -51,6 +51,12 @@ async def test_every_function_is_answered_by_every_gateway(world: PeersWorld) ->
         assert INVOCATIONS.of(f"default/{name}").ok == before + 2, "both gateways count into this process' meters"
 
 
+async def test_every_report_says_which_process_it_is_of(world: PeersWorld) -> None:
+    for name in (beside.neighbourhood.homes.me for beside in world.gateways):
+        await until(lambda name=name: name in {report.peer for report in world.scaler.reports})
+    assert all(report.peer is not None for report in world.scaler.reports)
+
+
 async def test_a_connection_made_at_the_last_moment_is_one(world: PeersWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process that the machine leaves waiting, a connection's time is over when its request is on its way."""
     made = PeerConnection.connection_made

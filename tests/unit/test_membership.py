@@ -58,6 +58,22 @@ def test_one_that_leaves_is_listed_as_leaving_until_it_has_left() -> None:
     assert not membership.hear("a", 2, leaving=True)
 
 
+def test_a_late_farewell_of_a_process_is_not_its_successors() -> None:
+    membership = two()
+    assert membership.join(Introduction(id="a#2", port=8083), "10.0.0.1", 1)
+    assert membership.hear("a", 2, leaving=True, peer="a#1")
+    assert [peer.id for peer in membership.message.peers if peer.leaving] == ["a#1"]
+    membership.leave("a#1")
+    assert not membership.hear("a", 3, leaving=True, peer="a#1")
+    assert not any(peer.leaving for peer in membership.message.peers)
+
+
+def test_one_that_does_not_say_which_process_it_is_is_known_by_its_name() -> None:
+    membership = two()
+    assert membership.hear("a", 1, leaving=True, peer=None)
+    assert [peer.id for peer in membership.message.peers if peer.leaving] == ["a#1"]
+
+
 def test_who_is_no_gateway_changes_nothing() -> None:
     membership = two()
     assert not membership.hear("events", 1, leaving=False)

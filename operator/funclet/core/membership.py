@@ -72,11 +72,11 @@ class Membership:
         del self._members[peer_id]
         return self._changed()
 
-    def hear(self, reporter: str, now: float, *, leaving: bool) -> bool:
-        """A gateway has reported."""
+    def hear(self, reporter: str, now: float, *, leaving: bool, peer: str | None = None) -> bool:
+        """A gateway has reported. `peer`: its id; one of a version that does not say it is known by its name."""
         changed = False
         for member in self._members.values():
-            if member.peer.reporter != reporter:
+            if (member.peer.reporter != reporter) if peer is None else (member.peer.id != peer):
                 continue
             member.heard_at = now
             if member.silent or member.peer.leaving != leaving:

@@ -53,6 +53,8 @@ class DemandReport(Message):
     """Names of draining instances that this reporter uses no more."""
     leaving: bool = False
     """A gateway that is being stopped: it is no function's home any more."""
+    peer: str | None = None
+    """Of a gateway that has introduced itself: its id, which an earlier or later process of its name does not have."""
 
 
 class InstanceAddress(Message):

@@ -37,6 +37,8 @@ class DemandReporter:
         self._send = send
         self._on_delivered = on_delivered
         self._loop = loop
+        self.peer: str | None = None
+        """Its id among the gateways, once it has one."""
         self.changed: set[Pool] = set()
         """What the next report tells of. The hot path looks before it calls `touch`."""
         self._stray: list[str] = []
@@ -100,7 +102,13 @@ class DemandReporter:
         functions = {pool.key: pool.demand(now) for pool in pools}
         try:
             await self._send(
-                DemandReport(reporter=self._name, functions=functions, drained=drained, leaving=self._leaving)
+                DemandReport(
+                    reporter=self._name,
+                    functions=functions,
+                    drained=drained,
+                    leaving=self._leaving,
+                    peer=self.peer,
+                )
             )
         except Unavailable as error:
             self.changed |= pools

@@ -158,6 +158,7 @@ class Gateway:
         self._door = Door(self, self._neighbourhood, token)
         self._neighbourhood.port = await self._door.open(settings.host, port)
         self._scaler.introduce = self._neighbourhood.introduction
+        self._demand.peer = self._neighbourhood.homes.me
 
     def _follow_catalog(self) -> None:
         self._catalog.on_function(self._change_function)

@@ -76,7 +76,7 @@ class Feed:
 
     def hear(self, report: DemandReport) -> None:
         """A report is a sign of life."""
-        if self._membership.hear(report.reporter, self._clock(), leaving=report.leaving):
+        if self._membership.hear(report.reporter, self._clock(), leaving=report.leaving, peer=report.peer):
             self._tell_peers()
 
     async def watch(self) -> None:
