@@ -52,8 +52,8 @@ async def test_every_function_is_answered_by_every_gateway(world: PeersWorld) ->
 
 
 async def test_every_report_says_which_process_it_is_of(world: PeersWorld) -> None:
-    for name in (beside.neighbourhood.homes.me for beside in world.gateways):
-        await until(lambda name=name: name in {report.peer for report in world.scaler.reports})
+    processes = {beside.neighbourhood.homes.me for beside in world.gateways}
+    await until(lambda: processes <= {report.peer for report in world.scaler.reports})
     assert all(report.peer is not None for report in world.scaler.reports)
 
 

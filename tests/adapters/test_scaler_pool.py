@@ -12,12 +12,13 @@ from prometheus_client import REGISTRY
 from tests.adapters.lambda_server import until
 from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, running_scaler
 
-from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult
+from funclet.adapters.instances.backend import NAMESPACE_TERMINATING, InstanceEvent, Observed, Phase, ResizeResult
 from funclet.adapters.instances.processes import ProcessBackend
 from funclet.api.pod import PodSettings
 from funclet.core import pool
 from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
+from funclet.errors import Unavailable
 from funclet.scaler.labels import LONGEST_SECONDS, QUIET_SECONDS, Labels
 from funclet.scaler.writer import Writer
 
@@ -306,6 +307,44 @@ async def test_callers_are_told_that_no_node_has_room_and_get_one_when_it_comes(
             await backend.make_room()
             await world.until_ready("pooled-1")
             await world.until_ready("own-1")
+    await backend.close()
+
+
+class Ends(ShortOfRoom):
+    """A namespace that is being deleted, until it is another one."""
+
+    ends = True
+
+    async def create(self, request: InstanceRequest) -> None:
+        if self.ends:
+            self.requests.append(request)
+            raise Unavailable("403", reason=NAMESPACE_TERMINATING)
+        await super().create(request)
+
+
+@pytest.mark.parametrize("spec", [{}, {"ephemeralStorage": {"size": 1024}}], ids=["pooled", "own"])
+async def test_a_namespace_that_ends_is_left_alone(
+    tmp_path: Path, spec: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Ends(tmp_path)
+    with caplog.at_level("INFO", "funclet.scaler"):
+        async with running_scaler(tmp_path, backend=backend) as world:
+            world.apply("old", "old-1", **spec)
+            async with world.reporting("old", queued=1):
+                await world.until(lambda: len(_refusals(world)) > 5)
+            asked = len(backend.requests)
+            async with world.reporting("old", queued=1):
+                await world.until(lambda: len(_refusals(world)) > 10)
+            assert {r.reason for r in _refusals(world)} == {NAMESPACE_TERMINATING}
+            assert len(backend.requests) == asked
+            assert [one.message for one in caplog.records].count(
+                "namespace is being deleted: nothing is started there"
+            ) == 1
+            backend.ends = False
+            world.delete("old")
+            world.apply("new", "new-1", **spec)
+            async with world.reporting("new", queued=1):
+                await world.until_ready("new-1")
     await backend.close()
 
 

@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
+from funclet.adapters.instances.backend import NAMESPACE_TERMINATING
 from funclet.api.pod import PodSettings
 from funclet.core import tokens
 from funclet.core.images import ImageFunction
@@ -23,6 +24,8 @@ from funclet.core.messages import Draining, Gone, InitializationType, InstanceAd
 from funclet.core.pool import POOL_EPHEMERAL_STORAGE_MIB, POOL_MEMORY_MIB, POOL_TIMEOUT_SECONDS, Pool
 from funclet.core.revision import Revision, image_function
 from funclet.core.scaling import initialization_type, policy_of
+from funclet.errors import FuncletError
+from funclet.scaler.ending_namespaces import EndingNamespaces
 from funclet.scaler.feed import Feed
 from funclet.scaler.labels import Labels
 from funclet.scaler.phases import note_phase, phases_before
@@ -41,8 +44,11 @@ NotCreated = Callable[[Instance, str], None]
 class Fleet:
     """All instances and what can be done to them. Synchronous: the writing itself happens in the background."""
 
-    def __init__(self, secret: str, writer: Writer, feed: Feed, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, secret: str, writer: Writer, feed: Feed, endings: EndingNamespaces, clock: Callable[[], float]
+    ) -> None:
         self.register = Register()
+        self.endings = endings
         self.feed = feed
         self.labels = Labels(writer, clock)
         self._secret = secret
@@ -247,12 +253,14 @@ class Fleet:
             if awaited:
                 note_phase(instance, "create", began, self._clock())
 
-        def failed(message: str) -> None:
+        def failed(error: FuncletError) -> None:
+            if error.reason == NAMESPACE_TERMINATING:
+                self.endings.note(instance.namespace)
             if instance.state is State.GONE:
                 return  # it was given up meanwhile: that is why
             # The answer may have been lost: it is deleted in case that it was made.
             self.remove(instance, "NotCreated")
-            on_failed(instance, message)
+            on_failed(instance, error.message)
 
         self.register.add(instance)
         self._log("instance requested", instance)

@@ -108,7 +108,7 @@ class Pools:
         for name in plan.remove:
             self._fleet.remove(self._fleet.register.by_name[name], "PoolTooLarge")
         if plan.start and self._must_wait(pool, size, len(unclaimed), waiting):
-            self._unsettled.add(pool)
+            self._keep_unsettled(pool, still=True)
         else:
             for number in range(plan.start):
                 self._fleet.start_generic(pool, self.limit_mib(pool), self._not_created, awaited=number < waiting)
@@ -146,8 +146,8 @@ class Pools:
         return pool in self._takings and self._takings[pool].count(self._clock()) > 0
 
     def _must_wait(self, pool: Pool, size: PoolSize, unclaimed: int, waiting: int) -> bool:
-        """For failures to be over, or, while nobody waits for these instances, for a quieter moment."""
-        if self.is_failing(pool):
+        """For failures to be over or the namespace to be another one, or for a quieter moment if nobody waits."""
+        if self.is_failing(pool) or self._fleet.endings.has(pool[0]):
             return True
         if waiting or pool not in self._takings:
             return False
@@ -158,7 +158,8 @@ class Pools:
 
     def _not_created(self, instance: Instance, _: str) -> None:
         pool = (instance.namespace, instance.runtime)
-        self.note_failure(pool)
+        if not self._fleet.endings.has(pool[0]):
+            self.note_failure(pool)
         self.refill(pool)
 
     def _leave(self, pool: Pool, key: str) -> None:

@@ -7,6 +7,7 @@ asked anything.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from funclet.adapters.instances.backend import NAMESPACE_TERMINATING
 from funclet.core.demand import UNKNOWN_AFTER_SECONDS, Demand, DemandBook
 from funclet.core.instances import SERVING_SOON, Instance, State, find_stuck
 from funclet.core.messages import DemandReport
@@ -84,6 +85,7 @@ class Reconciler:
     def function_changed(self, key: str, revision: Revision | None) -> None:
         """The catalog has a new word on a function."""
         self._setbacks.forget(key)
+        self._fleet.endings.follow(key, revision)
         self._pools.follow(key, revision)
         self.reconcile(key)
         if revision is None:
@@ -215,7 +217,7 @@ class Reconciler:
                 pusher.push(instance, revision)
 
     def _grow(self, revision: Revision, missing: int, demand: Demand, pusher: Pusher) -> None:
-        if not self._setbacks.may_try(revision.key):
+        if not self._may_start(revision):
             self._claims.cancel(revision.key)
             if demand.queued:
                 self._setbacks.tell_waiting(revision.key)
@@ -223,6 +225,13 @@ class Reconciler:
             self._claims.want(revision, missing, self._not_created)
         else:
             self._claims.cancel(revision.key)
+
+    def _may_start(self, revision: Revision) -> bool:
+        may_try = self._setbacks.may_try(revision.key)
+        if may_try and self._fleet.endings.has(revision.namespace):
+            self._setbacks.refuse(revision, NAMESPACE_TERMINATING, "the namespace is being deleted")
+            return False
+        return may_try
 
     def _tell_if_stuck(self, revision: Revision, current: list[Instance]) -> None:
         """Callers who wait for a node with room are told so, unless somebody serves them."""
@@ -236,7 +245,8 @@ class Reconciler:
 
     def _not_created(self, instance: Instance, message: str) -> None:
         if revision := self._functions.get(instance.function or ""):
-            self._setbacks.count(revision, "InstanceNotCreated", message)
+            if not self._fleet.endings.has(revision.namespace):
+                self._setbacks.count(revision, "InstanceNotCreated", message)
             self._wanting.add(revision.key)
 
     def _note_pace(self, instance: Instance, revision: Revision) -> None:

@@ -16,6 +16,7 @@ from funclet.core.revision import Revision
 from funclet.scaler.adoption import Adoption
 from funclet.scaler.claims import Claims
 from funclet.scaler.code import CodeCache, Environments, Ingredients, Packages
+from funclet.scaler.ending_namespaces import EndingNamespaces
 from funclet.scaler.feed import Feed, Reader
 from funclet.scaler.fleet import Fleet
 from funclet.scaler.observer import Observer
@@ -54,7 +55,8 @@ class Scaler:
         self._backend = backend
         self._feed = Feed(clock)
         self._writer = Writer(backend)
-        self._fleet = Fleet(settings.instance_secret, self._writer, self._feed, clock)
+        endings = EndingNamespaces(catalog.functions, clock)
+        self._fleet = Fleet(settings.instance_secret, self._writer, self._feed, endings, clock)
         sizes, setbacks, queue = Sizes(self._writer, clock), Setbacks(self._feed, clock), ClaimQueue()
         limits = PoolLimits(settings.warm_pool_size, settings.warm_pool_maximum, settings.warm_pool_memory_mib)
         pools = Pools(limits, self._fleet, queue, clock)

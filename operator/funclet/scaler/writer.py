@@ -4,10 +4,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from funclet.adapters.instances.backend import InstanceBackend, ResizeResult
+from funclet.adapters.instances.backend import NAMESPACE_TERMINATING, InstanceBackend, ResizeResult
 from funclet.core.backoff import Backoff
 from funclet.core.instances import InstanceRequest
-from funclet.errors import InvalidSpec, Unavailable
+from funclet.errors import FuncletError, InvalidSpec, Unavailable
 from funclet.scaler.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -38,16 +38,17 @@ class Writer:
         key: str,
         waiting: bool,
         on_created: Callable[[], None],
-        on_failed: Callable[[str], None],
+        on_failed: Callable[[FuncletError], None],
     ) -> None:
-        """Create an instance, once; `on_failed` gets the message when that was not possible."""
+        """Create an instance, once; `on_failed` is told why that was not possible."""
 
         async def write() -> None:
             try:
                 await self._backend.create(request)
             except (Unavailable, InvalidSpec) as error:
-                log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
-                on_failed(error.message)
+                if error.reason != NAMESPACE_TERMINATING:
+                    log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
+                on_failed(error)
             else:
                 on_created()
 

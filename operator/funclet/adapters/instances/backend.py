@@ -7,6 +7,9 @@ from typing import Protocol
 
 from funclet.core.instances import InstanceRequest
 
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+"""The reason of a `create` that was refused because the namespace is being deleted."""
+
 
 class Phase(StrEnum):
     """What the backend sees of an instance."""

@@ -6,7 +6,15 @@ from typing import Any
 
 import httpx
 
-from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
+from funclet.adapters.instances.backend import (
+    NAMESPACE_TERMINATING,
+    InstanceEvent,
+    Observed,
+    Phase,
+    ResizeResult,
+    Synced,
+    Vanished,
+)
 from funclet.adapters.kube import KubeResources
 from funclet.adapters.kube_access import Access
 from funclet.adapters.resources import DELETED, SYNCED
@@ -94,7 +102,7 @@ class PodBackend:
         message = f"{method} {path}: {answer.status_code} {_message(answer)}"
         if answer.status_code in (400, 422):
             raise InvalidSpec(message, reason="RefusedByApi")
-        raise Unavailable(message, reason="Forbidden" if answer.status_code in (401, 403) else "ApiUnavailable")
+        raise Unavailable(message, reason=_reason(answer))
 
 
 def read_pod(pod: dict[str, Any]) -> Observed:
@@ -127,6 +135,16 @@ def _phase(pod: dict[str, Any]) -> Phase:
 def _path(namespace: str, name: str | None = None) -> str:
     pods = f"/api/v1/namespaces/{namespace}/pods"
     return f"{pods}/{name}" if name else pods
+
+
+def _reason(answer: httpx.Response) -> str:
+    if answer.status_code not in (401, 403):
+        return "ApiUnavailable"
+    try:
+        causes = [cause.get("reason") for cause in answer.json()["details"]["causes"]]
+    except (ValueError, KeyError, TypeError):
+        causes = []
+    return NAMESPACE_TERMINATING if NAMESPACE_TERMINATING in causes else "Forbidden"
 
 
 def _message(answer: httpx.Response) -> str:
