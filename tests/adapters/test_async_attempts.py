@@ -23,6 +23,7 @@ from funclet.adapters.jetstream import connect
 from funclet.adapters.metrics import forget_events
 from funclet.adapters.nats_server import NatsServer
 from funclet.api.event_invoke import DeadLetterConfig, EventInvokeConfig
+from funclet.core.qualifiers import AliasRoute
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Message
 from funclet.events.attempt import EventRunner, Outcome
@@ -49,14 +50,22 @@ class House:
     store: EventStore
     now: datetime = START
     functions: dict[str, Revision] = field(default_factory=dict)
+    aliases: dict[str, AliasRoute] = field(default_factory=dict)
     receives: int = 0
 
     def __post_init__(self) -> None:
-        destinations = Destinations(self.store, self.functions.__contains__, "us-east-1")
+        destinations = Destinations(self.store, self.functions, self.aliases, "us-east-1")
         gateway = GatewayClient(self.lambdas.url, "t")
         self.close = gateway.close
         self.runner = EventRunner(
-            self.functions, gateway, self.store, destinations, "us-east-1", (60, 120), lambda: self.now
+            self.functions,
+            gateway,
+            self.store,
+            destinations,
+            "us-east-1",
+            (60, 120),
+            lambda: self.now,
+            aliases=self.aliases,
         )
 
     def apply(self, dead_letter: dict[str, str] | None = None, reserved: int | None = None, **config: Any) -> None:
@@ -232,6 +241,31 @@ async def test_a_function_gets_the_record_as_an_event_of_its_own(house: House) -
     assert json.loads(first.data)["requestContext"]["requestId"] == REQUEST
     assert first.headers["Funclet-Trace-Id"].startswith(f"{TRACE};Lineage=")
     assert first.headers["Funclet-Request-Id"] == second.headers["Funclet-Request-Id"], "so that it runs once"
+
+
+async def test_an_alias_of_a_function_gets_the_record(house: House) -> None:
+    house.apply(destinationConfig={"onSuccess": {"function": "next:live"}})
+    assert (await house.deliver()).delay_seconds, "there is no such alias"
+    house.aliases["default/next:live"] = AliasRoute("default/next:1", "default/next:2", 0.5)
+    house.functions |= {f"default/next:{number}": make_revision("next") for number in (1, 2)}
+    await house.deliver()
+    await house.deliver()
+    first, second = await house.messages(EVENTS)
+    assert first.subject in ("funclet.events.default.next:1", "funclet.events.default.next:2")
+    assert first.subject == second.subject
+    assert first.headers["Funclet-Qualifier"] == "live"
+    assert first.headers["Funclet-Request-Id"] == second.headers["Funclet-Request-Id"], "so that it runs once"
+
+
+async def test_an_alias_may_have_an_event_invoke_configuration_of_its_own(house: House) -> None:
+    house.apply(maximumRetryAttempts=2)
+    house.lambdas.handler = fail
+    config = EventInvokeConfig(maximum_retry_attempts=0)
+    house.aliases["default/hello:live"] = AliasRoute("default/hello", event_invoke=config)
+    assert (await house.deliver(headers={"Funclet-Qualifier": "live"})) == Outcome()
+    result = await house.result()
+    assert result is not None
+    assert (result["condition"], result["attempts"]) == ("RetriesExhausted", 1)
 
 
 async def test_a_record_that_is_not_taken_is_delivered_later_and_the_function_does_not_run_again(house: House) -> None:

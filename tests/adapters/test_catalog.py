@@ -126,6 +126,13 @@ async def test_a_published_version_is_a_function_with_a_key_of_its_own(
     await until(lambda: catalog.functions["default/hello"].memory_mib == 256)
     version = catalog.functions["default/hello:1"]
     assert (version.memory_mib, version.reserved_concurrency) == (128, 7)
+    (tmp_path / "alias.yaml").write_text(ALIAS.replace("live,", "live, provisionedConcurrentExecutions: 4,"))
+    resources.load()
+    await resources.patch_status("Alias", "default", "live", {"active": {"functionVersion": "1"}})
+    await until(lambda: catalog.functions["default/hello:1"].provisioned_concurrency == 4)
+    (tmp_path / "alias.yaml").unlink()
+    resources.load()
+    await until(lambda: catalog.functions["default/hello:1"].provisioned_concurrency == 0)
     gone: list[str] = []
     catalog.on_function(lambda key, revision: gone.append(key) if revision is None else None)
     (tmp_path / "all.yaml").unlink()
@@ -146,7 +153,11 @@ async def test_an_alias_leads_elsewhere(catalog: Catalog, resources: FileResourc
     await until(lambda: len(told) == 2)
     assert catalog.aliases == {"default/hello:live": AliasRoute("default/hello:1", "default/hello:2", 0.25)}
     await resources.patch_status("Alias", "default", "live", {"observedGeneration": 3})
-    (tmp_path / "alias.yaml").unlink()
+    (tmp_path / "alias.yaml").write_text(ALIAS.replace("live,", "live, provisionedConcurrentExecutions: 4,"))
+    resources.load()
     await until(lambda: len(told) == 3)
+    assert catalog.aliases["default/hello:live"].provisions == {"default/hello:1": 3, "default/hello:2": 1}
+    (tmp_path / "alias.yaml").unlink()
+    await until(lambda: len(told) == 4)
     assert catalog.aliases == {}
     assert set(told) == {"default/hello:live"}

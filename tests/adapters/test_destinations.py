@@ -46,7 +46,7 @@ def sqs(sqs_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 async def destinations(nats_url: str) -> AsyncIterator[Destinations]:
     client = await connect(nats_url)
-    destinations = Destinations(EventStore(client), lambda _: True, "us-east-1")
+    destinations = Destinations(EventStore(client), (), {}, "us-east-1")
     yield destinations
     await destinations.close()
     await client.close()

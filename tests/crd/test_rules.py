@@ -236,6 +236,18 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ("aliases", weights(v2=0.5), weights(v1=0.5), "must name another version than functionVersion"),
     ("aliases", weights(v2=0.5), {**weights(v2=0.5), "functionVersion": "$LATEST"}, "$LATEST takes no part"),
     (
+        "aliases",
+        {"provisionedConcurrentExecutions": 1, "eventInvokeConfig": {"maximumRetryAttempts": 0}},
+        {"provisionedConcurrentExecutions": 1, "functionVersion": "$LATEST"},
+        "functionVersion must be a number when provisionedConcurrentExecutions is given",
+    ),
+    (
+        "functions",
+        on_success(function="a:live"),
+        on_success(function="a:b:c"),
+        "onSuccess.function in body should match",
+    ),
+    (
         "triggers",
         {"function": {"name": "hello", "qualifier": "live"}},
         {"function": {"name": "hello", "qualifier": "a:b"}},
@@ -354,7 +366,8 @@ async def test_what_must_stay_as_it_is(api: httpx.AsyncClient, plural: str, chan
         refused = await api.patch(f"{path}/rules-stay", json={"spec": changes}, headers=patch)
         assert refused.status_code == 422
         assert message in refused.json()["message"]
-        allowed = {"spec": {"functionVersion": "2"} if plural == "aliases" else {}}
+        settings = {"provisionedConcurrentExecutions": 2, "eventInvokeConfig": {"maximumRetryAttempts": 1}}
+        allowed = {"spec": settings | ({"functionVersion": "2"} if plural == "aliases" else {})}
         assert (await api.patch(f"{path}/rules-stay", json=allowed, headers=patch)).is_success
     finally:
         await api.delete(f"{path}/rules-stay")

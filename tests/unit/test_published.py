@@ -1,5 +1,7 @@
 """Which versions can be invoked, as Version resources and their functions come and go."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from funclet.api.function import Function
@@ -23,11 +25,11 @@ def function(uid: str = "u", **spec: Any) -> Revision:
     return revision
 
 
-def version(number: int | None, uid: str = "u", **spec: Any) -> Version:
+def version(number: int | None, uid: str = "u", settings: dict[str, Any] | None = None, **spec: Any) -> Version:
     snapshot = {"revision": "then", "generation": 1, "codeSha256": "c", "spec": {**SPEC, **spec}}
     status = {} if number is None else {"version": number, "functionUid": uid, "snapshot": snapshot}
     return Version.model_validate(
-        {"metadata": {"name": "v"}, "spec": {"function": {"name": "hello"}}, "status": status}
+        {"metadata": {"name": "v"}, "spec": {"function": {"name": "hello"}, **(settings or {})}, "status": status}
     )
 
 
@@ -67,6 +69,50 @@ def test_a_version_goes_with_its_function() -> None:
     published.put("ns/v", version(3))
     assert published.find("default/hello:3", None) is None
     assert published.find("default/hello:3", function(uid="another")) is None
+
+
+def test_instances_are_kept_ready_for_versions_and_for_aliases_of_them() -> None:
+    published = Published()
+    published.put("ns/one", version(1, settings={"provisionedConcurrentExecutions": 3}))
+    published.put("ns/two", version(2))
+
+    def provisioned() -> list[int]:
+        found = (published.find(f"default/hello:{number}", function()) for number in (1, 2))
+        return [revision.provisioned_concurrency for revision in found if revision]
+
+    assert provisioned() == [3, 0]
+    live = AliasRoute("default/hello:1", provisioned=10)
+    assert published.follow("default/hello:live", None, live) == {"default/hello:1"}
+    assert provisioned() == [13, 0]
+    canary = replace(live, additional="default/hello:2", weight=0.25)
+    assert published.follow("default/hello:live", live, canary) == {"default/hello:1", "default/hello:2"}
+    assert provisioned() == [11, 2]
+    assert published.follow("default/hello:beta", None, AliasRoute("default/hello:2", provisioned=1)) == {
+        "default/hello:2"
+    }
+    assert published.follow("default/hello:live", canary, None) == {"default/hello:1", "default/hello:2"}
+    assert provisioned() == [3, 1]
+
+
+def test_events_sent_to_a_version_fare_as_it_says_or_as_the_function_did() -> None:
+    published = Published()
+    published.put("ns/one", version(1, eventInvokeConfig={"maximumRetryAttempts": 1}))
+    settings = {"eventInvokeConfig": {"maximumRetryAttempts": 0}}
+    published.put("ns/two", version(2, settings=settings, eventInvokeConfig={"maximumRetryAttempts": 1}))
+    found = [published.find(f"default/hello:{number}", function()) for number in (1, 2)]
+    assert [one.event_invoke.maximum_retry_attempts for one in found if one] == [1, 0]
+
+
+def test_of_versions_with_one_number_the_oldest_ones_settings_count() -> None:
+    for order in ((1, 2), (2, 1)):
+        published = Published()
+        for day in order:
+            one = version(1, settings={"provisionedConcurrentExecutions": day})
+            created = one.metadata.model_copy(update={"creation_timestamp": datetime(2026, 1, day, tzinfo=UTC)})
+            published.put(f"ns/{day}", one.model_copy(update={"metadata": created}))
+        found = published.find("default/hello:1", function())
+        assert found is not None
+        assert found.provisioned_concurrency == 1
 
 
 def test_what_is_not_published_cannot_be_invoked() -> None:

@@ -181,7 +181,7 @@ def alias(name: str = "live", version: str = "1", weights: dict[str, float] | No
     return Alias.model_validate({"metadata": {"name": f"hello-{name}", **metadata}, "spec": spec})
 
 
-FACTS = AliasFacts(has_function=True, versions=frozenset({1, 2}))
+FACTS = AliasFacts(has_function=True, versions={1: active(), 2: active(OTHER)})
 
 
 def settled(one: Alias, facts: AliasFacts = FACTS) -> Alias:
@@ -217,6 +217,18 @@ def test_an_alias_shares_out_by_chance() -> None:
     assert replace(route, weight=1.0).choose(0.999) == "default/hello:2"
 
 
+def test_two_versions_of_an_alias_have_the_same_dead_letters() -> None:
+    targets = [active(deadLetterConfig={"target": {"subject": subject}}) for subject in ("lost", "lost", "found")]
+    facts = AliasFacts(has_function=True, versions={1: active(), **dict(enumerate(targets, 2))})
+    assert reason_of(decide_alias(alias(version="2", weights={"3": 0.1}), facts, "t1")) == "Resolved"
+    before = settled(alias(version="4"), facts)
+    for version, other in (("4", "3"), ("4", "1"), ("1", "4")):
+        one = alias(version=version, weights={other: 0.1}).model_copy(update={"status": before.status})
+        status = decide_alias(one, facts, "t1")
+        assert (reason_of(status), status.active) == ("DeadLetterConfigMismatch", before.status.active)
+    assert reason_of(decide_alias(alias(version="1"), facts, "t1")) == "Resolved"
+
+
 @pytest.mark.parametrize(
     ("one", "field"),
     [
@@ -241,7 +253,7 @@ def test_an_alias_goes_on_while_its_newest_spec_cannot_be_followed() -> None:
 
 
 def test_an_alias_whose_version_was_deleted_says_so() -> None:
-    status = decide_alias(settled(alias()), AliasFacts(has_function=True, versions={2}), "t2")
+    status = decide_alias(settled(alias()), AliasFacts(has_function=True, versions={2: active()}), "t2")
     assert reason_of(status) == "VersionNotFound"
     assert "callers still get" not in message_of(status)
 
@@ -255,7 +267,7 @@ def test_of_two_aliases_of_one_name_the_older_is_it() -> None:
 
 
 def test_an_alias_without_its_function_says_so() -> None:
-    assert reason_of(decide_alias(alias(), AliasFacts(has_function=False, versions=()), "t1")) == "FunctionNotFound"
+    assert reason_of(decide_alias(alias(), AliasFacts(has_function=False, versions={}), "t1")) == "FunctionNotFound"
 
 
 @pytest.mark.parametrize(

@@ -124,12 +124,19 @@ class Catalog:
         now = None if alias is None or route is None else alias_key(alias)
         changed = before != now or (now is not None and self.aliases[now] != route)
         if before is not None and before != now:
-            del self.aliases[before]
+            self._lead(before, None)
         if now is not None and route is not None:
             self._alias_keys[event.key] = now
-            self.aliases[now] = route
+            self._lead(now, route)
         if changed:
             self._tell_of_aliases(before, now)
+
+    def _lead(self, alias: str, route: AliasRoute | None) -> None:
+        before = self.aliases.pop(alias, None)
+        if route is not None:
+            self.aliases[alias] = route
+        for version in self._published.follow(alias, before, route):
+            self._put_version(version)
 
     def _tell_of_aliases(self, *keys: str | None) -> None:
         for key in filter(None, dict.fromkeys(keys)):

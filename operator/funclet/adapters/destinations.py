@@ -1,7 +1,7 @@
 """Where records and dead letters go: a function, a NATS subject, an SQS queue, an HTTP endpoint."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -10,6 +10,7 @@ from funclet.adapters.event_store import EventStore
 from funclet.adapters.sqs import SqsSender
 from funclet.api.event_invoke import Destination
 from funclet.core.asynchronous import Event
+from funclet.core.qualifiers import AliasRoute, chance_of, qualify, resolve
 from funclet.errors import Unavailable
 
 HTTP_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
@@ -30,16 +31,21 @@ class Parcel:
 class Destinations:
     """Delivers parcels, each at least once. Every failure is Unavailable."""
 
-    def __init__(self, store: EventStore, is_known: Callable[[str], bool], region: str) -> None:
+    def __init__(
+        self, store: EventStore, functions: Collection[str], aliases: Mapping[str, AliasRoute], region: str
+    ) -> None:
+        """`functions`: the keys of all that can be invoked."""
         self._store = store
-        self._is_known = is_known
+        self._functions = functions
+        self._aliases = aliases
         self._sqs = SqsSender(region)
         self._session: aiohttp.ClientSession | None = None
 
     async def deliver(self, destination: Destination, parcel: Parcel) -> None:
         """Returns when the destination has it."""
         if destination.function is not None:
-            await self._invoke(f"{parcel.namespace}/{destination.function}", parcel)
+            name, _, qualifier = destination.function.partition(":")
+            await self._invoke(f"{parcel.namespace}/{name}", qualifier, parcel)
         elif destination.subject is not None:
             headers = {"Nats-Msg-Id": parcel.name, **parcel.attributes}
             await self._store.publish(destination.subject, parcel.body, headers)
@@ -53,12 +59,14 @@ class Destinations:
         if self._session is not None:
             await self._session.close()
 
-    async def _invoke(self, key: str, parcel: Parcel) -> None:
-        """An event with a name of its own, so that it runs once however often it is delivered."""
-        if not self._is_known(key):
-            raise Unavailable(f"the function {key} does not exist", reason="FunctionNotFound")
-        request_id = str(uuid.uuid5(NAMESPACE, f"{parcel.name}/{key}"))
-        await self._store.accept(Event(request_id, key, parcel.body, trace_id=parcel.trace_id))
+    async def _invoke(self, function: str, qualifier: str, parcel: Parcel) -> None:
+        """An event with a name of its own, by which an alias chooses: so it runs once however often it is delivered."""
+        named = qualify(function, qualifier or None)
+        identity = str(uuid.uuid5(NAMESPACE, f"{parcel.name}/{named}"))
+        key = resolve(named, self._aliases, chance_of(identity))
+        if key not in self._functions:
+            raise Unavailable(f"the function {named} does not exist", reason="FunctionNotFound")
+        await self._store.accept(Event(identity, key, parcel.body, trace_id=parcel.trace_id, qualifier=qualifier))
 
     async def _post(self, url: str, parcel: Parcel) -> None:
         if self._session is None:

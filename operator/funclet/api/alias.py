@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from funclet.api.event_invoke import EventInvokeConfig
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import FunctionReference
 
@@ -17,6 +18,9 @@ Weight = Annotated[float, Field(ge=0, le=1)]
 NOT_DIGITS = "name must not be digits alone: these are the numbers of versions"
 NO_WEIGHTS_FOR_LATEST = "functionVersion must be a number when routingConfig has weights: $LATEST takes no part"
 ANOTHER_VERSION = "routingConfig.additionalVersionWeights must name another version than functionVersion"
+NOTHING_KEPT_FOR_LATEST = (
+    "functionVersion must be a number when provisionedConcurrentExecutions is given: for $LATEST the Function has it"
+)
 SAME_ALIAS = "function.name and name must stay as they are: make another Alias"
 
 
@@ -40,6 +44,9 @@ class AliasSpec(ApiModel):
             "self.functionVersion != '$LATEST' || !has(self.routingConfig.additionalVersionWeights)"
             " || size(self.routingConfig.additionalVersionWeights) == 0",
             NO_WEIGHTS_FOR_LATEST,
+        ),
+        rule(
+            "self.functionVersion != '$LATEST' || !has(self.provisionedConcurrentExecutions)", NOTHING_KEPT_FOR_LATEST
         ),
         rule(
             "!has(self.routingConfig.additionalVersionWeights)"
@@ -67,6 +74,18 @@ class AliasSpec(ApiModel):
     routing_config: RoutingConfig = Field(
         default_factory=RoutingConfig, description="A second version for a part of the invocations. Default: none."
     )
+    provisioned_concurrent_executions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Invocations for which instances of its version are kept ready, of two versions by their weights; "
+        "beside what the versions themselves have. Absent: none.",
+    )
+    event_invoke_config: EventInvokeConfig | None = Field(
+        default=None,
+        description="How events that were sent to this alias are retried and where their records go. Absent: as their "
+        "version has it.",
+    )
 
     @field_validator("name")
     @classmethod
@@ -80,6 +99,8 @@ class AliasSpec(ApiModel):
         weights = self.routing_config.additional_version_weights
         if weights and self.function_version == "$LATEST":
             raise ValueError(NO_WEIGHTS_FOR_LATEST)
+        if self.provisioned_concurrent_executions is not None and self.function_version == "$LATEST":
+            raise ValueError(NOTHING_KEPT_FOR_LATEST)
         if self.function_version in weights:
             raise ValueError(f"{ANOTHER_VERSION}, not {self.function_version}")
         return self
@@ -101,7 +122,8 @@ class ActiveRoute(ApiModel):
 class AliasStatus(StatusModel):
     """What control found.
 
-    Reasons of the condition Ready: Resolved (True); FunctionNotFound, VersionNotFound, AliasConflict (False).
+    Reasons of the condition Ready: Resolved (True); FunctionNotFound, VersionNotFound,
+    DeadLetterConfigMismatch, AliasConflict (False).
     """
 
     observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")

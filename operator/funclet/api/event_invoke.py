@@ -3,15 +3,24 @@
 https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html
 """
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from funclet.api.meta import ApiModel, ResourceName, rule, rules
+from funclet.api.meta import ApiModel, rule, rules
 from funclet.api.trigger import OWN_SUBJECTS, NatsSubject
 
 DESTINATIONS = ("function", "subject", "sqs_queue_url", "url")
 ONE_DESTINATION = "must have exactly one of function, subject, sqsQueueUrl or url"
+FunctionName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=192,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(:(\$LATEST|[a-zA-Z0-9_-]{1,128}))?$",
+    ),
+]
+"""A Function of the same namespace, or a version or an alias of it: `name:3`, `name:live`."""
 OTHER_SUBJECT = "must not have wildcards, nor begin with $, _INBOX. or funclet."
 
 
@@ -31,9 +40,10 @@ class Destination(ApiModel):
         ),
     )
 
-    function: ResourceName | None = Field(
+    function: FunctionName | None = Field(
         default=None,
-        description="Name of a Function of the same namespace; it is invoked asynchronously with the record.",
+        description="Name of a Function of the same namespace, if wanted with a version or an alias (name:3, "
+        "name:live); it is invoked asynchronously with the record.",
     )
     subject: NatsSubject | None = Field(
         default=None, description="A NATS subject. A stream must hold it, so that the record is stored."

@@ -7,15 +7,24 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from funclet.api.event_invoke import EventInvokeConfig
 from funclet.api.function_status import ActiveRevision
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import FunctionReference
 
 
 class VersionSpec(ApiModel):
-    """Which function to publish. It cannot be changed: what is published stays as it is."""
+    """Which function to publish, which cannot be changed, and what Lambda lets one set for a version afterwards."""
 
-    model_config = rules(rule("self == oldSelf", "spec must stay as it is: a Version is immutable, make another one"))
+    model_config = rules(
+        rule(
+            # `function` is a reserved word of CEL, which Kubernetes escapes.
+            "self.__function__.name == oldSelf.__function__.name && self.description == oldSelf.description"
+            " && has(self.codeSha256) == has(oldSelf.codeSha256)"
+            " && (!has(self.codeSha256) || self.codeSha256 == oldSelf.codeSha256)",
+            "function, description and codeSha256 must stay as they are: a Version is immutable, make another one",
+        )
+    )
 
     function: FunctionReference = Field(description="The function to publish.")
     description: str = Field(default="", max_length=256, description="A sentence for people.")
@@ -25,6 +34,17 @@ class VersionSpec(ApiModel):
         max_length=64,
         description="Publish nothing but this code: the SHA-256 of its package as the Function's "
         "status.active.codeSha256 says it. Absent: the code that the function has.",
+    )
+    provisioned_concurrent_executions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Invocations for which instances of this version are kept ready. Absent: none. It can be changed.",
+    )
+    event_invoke_config: EventInvokeConfig | None = Field(
+        default=None,
+        description="How events that were sent to this version are retried and where their records go. Absent: as the "
+        "function had it when it was published. It can be changed.",
     )
 
 

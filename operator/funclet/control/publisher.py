@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from funclet.adapters.resources import DELETED, Owner, ResourceEvent, Resources, split_key
 from funclet.api.alias import Alias, AliasStatus
 from funclet.api.function import Function
-from funclet.api.function_status import FunctionStatus
+from funclet.api.function_status import ActiveRevision, FunctionStatus
 from funclet.api.version import Version, VersionStatus
 from funclet.control.observed import Index, Unreadable
 from funclet.core.conditions import READY, find
@@ -162,26 +162,28 @@ class Publisher:
             return
         known = self._find_function(function_of(alias))
         rivals = (self.aliases[rival] for rival in self._aliases_of.keys(alias_key(alias)) - {key})
-        facts = AliasFacts(known is not None, self.numbers_of(function_of(alias)), tuple(rivals))
+        facts = AliasFacts(known is not None, self.published_of(function_of(alias)), tuple(rivals))
         status = decide_alias(alias, facts, self._now())
         if status != alias.status:
             await self._write("Alias", key, status)
             self._on_change(function_of(alias))
         await self._set_owner("Alias", alias, known)
 
-    def numbers_of(self, function: str) -> frozenset[int]:
-        """The versions of a function that can be invoked."""
+    def published_of(self, function: str) -> dict[int, ActiveRevision]:
+        """The versions of a function that can be invoked, by number."""
         known = self._find_function(function)
         statuses = [self.versions[key].status for key in self._versions_of.keys(function)]
-        return frozenset(
-            status.version for status in statuses if status.version and known and known.uid == status.function_uid
-        )
+        return {
+            status.version: status.snapshot
+            for status in statuses
+            if status.version and status.snapshot and known and known.uid == status.function_uid
+        }
 
     def qualifiers_of(self, function: str) -> frozenset[str]:
         """What a function can be invoked with, beside $LATEST."""
         aliases = (self.aliases[key] for key in self._aliases_of.keys(function))
         names = {alias.spec.name for alias in aliases if alias.status.active is not None}
-        return frozenset(map(str, self.numbers_of(function))) | names
+        return frozenset(map(str, self.published_of(function))) | names
 
     def _find_function(self, function: str) -> KnownFunction | None:
         found = self._functions.get(function)

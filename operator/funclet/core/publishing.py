@@ -8,6 +8,7 @@ Rules, which are Lambda's:
    while its newest spec cannot be followed.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -165,20 +166,24 @@ def find_route(alias: Alias) -> AliasRoute | None:
     if active is None:
         return None
     function = function_of(alias)
-    main = qualify(function, active.function_version)
-    if active.additional_version is None:
-        return AliasRoute(main)
-    return AliasRoute(main, qualify(function, active.additional_version), active.additional_weight or 0.0)
+    other = active.additional_version
+    return AliasRoute(
+        main=qualify(function, active.function_version),
+        additional=None if other is None else qualify(function, other),
+        weight=active.additional_weight or 0.0,
+        provisioned=alias.spec.provisioned_concurrent_executions or 0,
+        event_invoke=alias.spec.event_invoke_config,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class AliasFacts:
-    """What was found for an Alias: whether its Function is there, the numbers of its versions, and the Aliases that
-    have the same name for the same function.
+    """What was found for an Alias: whether its Function is there, the versions that can be invoked, by number, and the
+    Aliases that have the same name for the same function.
     """
 
     has_function: bool
-    versions: Collection[int]
+    versions: Mapping[int, ActiveRevision]
     rivals: tuple[Alias, ...] = ()
 
 
@@ -210,7 +215,14 @@ def _judge_alias(alias: Alias, facts: AliasFacts) -> Finding:
     ):
         if version != LATEST and int(version) not in facts.versions:
             return _version_not_found(alias, field, version, facts.versions)
+    if weights and len({_dead_letters_of(facts.versions[int(one)]) for one in (spec.function_version, *weights)}) > 1:
+        message = "functionVersion and the second version must have the same deadLetterConfig: publish one that has"
+        return Finding(False, "DeadLetterConfigMismatch", message)
     return Finding(True, "Resolved", "Callers get what spec says.")
+
+
+def _dead_letters_of(snapshot: ActiveRevision) -> str:
+    return json.dumps(snapshot.spec.get("deadLetterConfig"), sort_keys=True)
 
 
 def _version_not_found(alias: Alias, field: str, version: str, there: Collection[int]) -> Finding:

@@ -4,8 +4,11 @@
 pools, the scaler and the events role a version is a function of its own. An alias is no key: it leads to one.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from funclet.api.event_invoke import EventInvokeConfig
 
 LATEST = "$LATEST"
 
@@ -37,6 +40,10 @@ class AliasRoute:
     main: str
     additional: str | None = None
     weight: float = 0.0
+    provisioned: int = 0
+    """Invocations for which instances are kept ready."""
+    event_invoke: EventInvokeConfig | None = None
+    """Of events that were sent to it; None: their version's."""
 
     def choose(self, chance: float) -> str:
         """The version for one invocation. `chance` is drawn anew for each, from 0 to below 1."""
@@ -47,8 +54,21 @@ class AliasRoute:
         """The one that gets more of the invocations."""
         return self.choose(0.5)
 
+    @property
+    def provisions(self) -> dict[str, int]:
+        """What is kept ready of each version, by their weights: 10 at 0.25 are 8 and 2."""
+        if self.additional is None:
+            return {self.main: self.provisioned}
+        part = round(self.provisioned * self.weight)
+        return {self.main: self.provisioned - part, self.additional: part}
+
 
 def resolve(named: str, aliases: Mapping[str, AliasRoute], chance: float) -> str:
     """The key of the version that `qualify` has named: an alias chooses one."""
     route = aliases.get(named)
     return named if route is None else route.choose(chance)
+
+
+def chance_of(request_id: str) -> float:
+    """A number from 0 to below 1 for an alias to choose by: the same whoever asks for this request id (a UUID)."""
+    return uuid.UUID(request_id).int / (1 << 128)

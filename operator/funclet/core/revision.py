@@ -87,17 +87,19 @@ def find_version(version: Version, function: Revision | None) -> Revision | None
     """What callers of this version get; None while it is not published, or when its function is no more.
 
     What on Lambda is of the function and of none of its versions is taken from the function as it is now. Instances
-    are kept ready for $LATEST alone: a version that nobody calls any more must not cost anything.
+    are kept ready where the Version says so, not the function: a version that nobody calls must not cost anything.
     """
     status = version.status
     if status.snapshot is None or function is None or function.uid != status.function_uid:
         return None
     key = f"{version.metadata.namespace}/{version.spec.function.name}:{status.version}"
+    revision = _revision(key, status.function_uid, status.snapshot)
     return replace(
-        _revision(key, status.function_uid, status.snapshot),
+        revision,
         reserved_concurrency=function.reserved_concurrency,
         recursion_allowed=function.recursion_allowed,
-        provisioned_concurrency=0,
+        provisioned_concurrency=version.spec.provisioned_concurrent_executions or 0,
+        event_invoke=version.spec.event_invoke_config or revision.event_invoke,
     )
 
 

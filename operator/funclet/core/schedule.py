@@ -128,11 +128,6 @@ def execution_id(trigger: str, uid: str, due: datetime) -> str:
     return str(uuid.uuid5(EXECUTIONS, f"{trigger}/{uid}/{_iso(due)}"))
 
 
-def chance_of(execution: str) -> float:
-    """A number from 0 to below 1 for an alias to choose by: the same for every replica that fires this execution."""
-    return uuid.UUID(execution).int / (1 << 128)
-
-
 def payload(source: ScheduleSource, namespace: str, name: str, region: str, execution: str, due: datetime) -> bytes:
     """What the function gets: `input` with the context attributes filled in, or EventBridge Scheduler's own event.
 

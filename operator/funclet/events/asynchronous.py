@@ -61,10 +61,10 @@ class AsynchronousInvocations:
         self._slots = slots
         self._ledger = ledger
         self._store = EventStore(client)
-        self._destinations = Destinations(self._store, lambda key: key in self._functions, settings.region)
+        self._destinations = Destinations(self._store, self._functions, catalog.aliases, settings.region)
         self._runner = EventRunner(
             self._functions, gateway, self._store, self._destinations, settings.region, settings.async_retry_seconds,
-            tracer=tracer,
+            tracer=tracer, aliases=catalog.aliases,
         )  # fmt: skip
         self._workers: dict[str, Worker] = {}
         self._waiting: set[str] = set()

@@ -35,7 +35,7 @@ from funclet.core.asynchronous import (
 )
 from funclet.core.invocation_record import dead_letter_attributes, destination_record
 from funclet.core.lambda_api import error_payload
-from funclet.core.qualifiers import function_key, name_of
+from funclet.core.qualifiers import AliasRoute, function_key, name_of
 from funclet.core.revision import Revision
 from funclet.core.sqs_event import Message
 from funclet.core.trace import advance, lineage_token
@@ -69,7 +69,9 @@ class EventRunner:
         retry_seconds: Sequence[float],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         tracer: EventTracer | None = None,
+        aliases: Mapping[str, AliasRoute] | None = None,
     ) -> None:
+        self._aliases = {} if aliases is None else aliases
         self._tracer = tracer or EventTracer(None)
         self._functions = functions
         self._gateway = gateway
@@ -82,7 +84,7 @@ class EventRunner:
     async def run(self, message: Message) -> Outcome:
         """One delivery. Raises Unavailable when JetStream is away: the event comes again by itself."""
         event = _read(message)
-        revision = self._functions.get(event.key)
+        revision = self._find_revision(event)
         if revision is None:
             return Outcome(POSTPONEMENT.delay(message.receives), refused=True)
         known = await self._store.find(event, self._clock())
@@ -93,6 +95,14 @@ class EventRunner:
         progress = known.progress if known else Progress()
         progress = replace(progress, postponed=max(0, message.receives - 1 - progress.attempts))
         return await self._advance(event, revision, progress, message.receives)
+
+    def _find_revision(self, event: Event) -> Revision | None:
+        """What runs it: its version, with what the alias says of events that were sent to it."""
+        revision = self._functions.get(event.key)
+        route = self._aliases.get(f"{function_key(event.key)}:{event.qualifier}")
+        if revision is None or route is None or route.event_invoke is None:
+            return revision
+        return replace(revision, event_invoke=route.event_invoke)
 
     async def _advance(self, event: Event, revision: Revision, progress: Progress, receives: int) -> Outcome:
         step = await self._step(event, revision, progress)

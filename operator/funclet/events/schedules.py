@@ -18,9 +18,9 @@ from funclet.adapters.schedule_journal import Progress, ScheduleJournal
 from funclet.api.trigger import ScheduleSource, Trigger
 from funclet.core.asynchronous import Event
 from funclet.core.backoff import RECONNECTION
-from funclet.core.qualifiers import AliasRoute
+from funclet.core.qualifiers import AliasRoute, chance_of
 from funclet.core.resolve import may_run
-from funclet.core.schedule import Schedule, chance_of, execution_id, parse_schedule, payload
+from funclet.core.schedule import Schedule, execution_id, parse_schedule, payload
 from funclet.errors import InvalidSpec, Unavailable
 from funclet.events.cancellation import cancel
 
