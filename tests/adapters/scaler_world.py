@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sys
 import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,10 @@ import aiohttp
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.resources import DELETED, SYNCED, UPSERTED, ConfigMapData, Owner, ResourceEvent, SecretData
+from funclet.api.pod import PodSettings
+from funclet.core.instances import InstanceRequest
 from funclet.core.messages import FEED, DemandReport, FeedMessage, FunctionDemand, InstanceAddress, InstanceUse
+from funclet.core.tokens import token_digest
 from funclet.errors import Unavailable
 from funclet.scaler.role import Scaler
 from funclet.scaler.settings import ScalerSettings
@@ -52,6 +56,23 @@ def function(name: str, revision: str, data: bytes, **spec: Any) -> dict[str, An
         "spec": {"runtime": "python3.11", "handler": "index.handler", **spec},
     }
     return {"metadata": metadata(name), "spec": {}, "status": {"active": active}}
+
+
+def generic_request(name: str) -> InstanceRequest:
+    """A generic instance, whose tokens are `specialise` and `invoke`."""
+    return InstanceRequest(
+        name=name,
+        namespace="default",
+        runtime=f"python3.{sys.version_info.minor}",
+        memory_mib=128,
+        ephemeral_storage_mib=512,
+        timeout_seconds=3,
+        specialise_token_sha256=token_digest("specialise"),
+        invoke_token_sha256=token_digest("invoke"),
+        labels={"funclet.dev/state": "generic"},
+        annotations={},
+        pod=PodSettings(),
+    )
 
 
 class MemoryPackages:

@@ -6,32 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.adapters.scaler_world import AGENT, generic_request
 
 from funclet.adapters.agent_client import AgentAddress, observe_status
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, Synced, Vanished
 from funclet.adapters.instances.processes import ProcessBackend, find_interpreter
-from funclet.api.pod import PodSettings
-from funclet.core.instances import InstanceRequest
-from funclet.core.tokens import token_digest
 from funclet.errors import Unavailable
-
-AGENT = Path(__file__).parents[2] / "runtime-image" / "funclet_agent"
-
-
-def _request(name: str) -> InstanceRequest:
-    return InstanceRequest(
-        name=name,
-        namespace="default",
-        runtime=f"python3.{sys.version_info.minor}",
-        memory_mib=128,
-        ephemeral_storage_mib=512,
-        timeout_seconds=3,
-        specialise_token_sha256=token_digest("specialise"),
-        invoke_token_sha256=token_digest("invoke"),
-        labels={"funclet.dev/state": "generic"},
-        annotations={},
-        pod=PodSettings(),
-    )
 
 
 @pytest.fixture
@@ -50,7 +30,7 @@ async def _next(events: AsyncIterator[InstanceEvent]) -> InstanceEvent:
 async def test_an_instance_listens_answers_and_ends(backend: ProcessBackend) -> None:
     events = backend.watch()
     assert await _next(events) == Synced()
-    await backend.create(_request("one"))
+    await backend.create(generic_request("one"))
     seen = await _next(events)
     assert isinstance(seen, Observed)
     assert (seen.phase, seen.labels) == (Phase.RUNNING, {"funclet.dev/state": "generic"})
@@ -65,7 +45,7 @@ async def test_an_instance_listens_answers_and_ends(backend: ProcessBackend) -> 
 
 
 async def test_labels_are_there_for_who_watches_later(backend: ProcessBackend) -> None:
-    await backend.create(_request("one"))
+    await backend.create(generic_request("one"))
     await backend.label("default", "one", {"funclet.dev/state": "specialised"}, {"a": "b"})
     seen = await _next(backend.watch())
     assert isinstance(seen, Observed)
@@ -77,13 +57,25 @@ async def test_what_is_not_there_is_no_error(backend: ProcessBackend) -> None:
     await backend.label("default", "nobody", {}, {})
 
 
+async def test_what_is_ended_while_it_starts_leaves_nothing(backend: ProcessBackend, tmp_path: Path) -> None:
+    creations = [asyncio.create_task(backend.create(generic_request(name))) for name in ("one", "two")]
+    await asyncio.sleep(0)  # now both have begun
+    await backend.delete("default", "one", grace_seconds=1)
+    assert [folder.name.partition("-")[0] for folder in tmp_path.iterdir()] == ["two"]
+    for creation in creations:
+        creation.cancel()
+    await backend.close()
+    assert list(tmp_path.iterdir()) == []
+    await asyncio.gather(*creations, return_exceptions=True)
+
+
 async def test_an_agent_that_ends_at_once_is_unavailable_and_its_words_are_logged(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("print('out of order')\n")
     lines: list[tuple[str, str]] = []
     backend = ProcessBackend(agent, on_log=lambda name, line: lines.append((name, line)), root=tmp_path)
     with pytest.raises(Unavailable):
-        await backend.create(_request("one"))
+        await backend.create(generic_request("one"))
     await backend.close()
     assert lines == [("one", "out of order")]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from tests.adapters.lambda_server import until
-from tests.adapters.scaler_world import AGENT, HELLO, World, function, package, running_scaler
+from tests.adapters.scaler_world import AGENT, HELLO, World, function, generic_request, package, running_scaler
 
 from funclet.adapters.instances.backend import NAMESPACE_TERMINATING, InstanceEvent, Observed, Phase, ResizeResult
 from funclet.adapters.instances.processes import ProcessBackend
@@ -18,7 +18,8 @@ from funclet.api.pod import PodSettings
 from funclet.core import pool
 from funclet.core.instances import Instance, InstanceRequest, State
 from funclet.core.messages import DemandReport, FunctionDemand, Refused
-from funclet.errors import Unavailable
+from funclet.errors import FuncletError, Unavailable
+from funclet.scaler import writer
 from funclet.scaler.labels import LONGEST_SECONDS, QUIET_SECONDS, Labels
 from funclet.scaler.writer import Writer
 
@@ -95,13 +96,19 @@ class OneByOne(ProcessBackend):
 
     def __init__(self, agent: Path, root: Path) -> None:
         super().__init__(agent, root=root)
-        self.requested = 0
+        self.requested = self.created = 0
+        self.deleted: set[str] = set()
         self.turns = asyncio.Semaphore(0)
 
     async def create(self, request: InstanceRequest) -> None:
         self.requested += 1
         await self.turns.acquire()
         await super().create(request)
+        self.created += 1
+
+    async def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
+        self.deleted.add(name)
+        await super().delete(namespace, name, grace_seconds)
 
     async def until_requested(self, count: int) -> None:
         await until(lambda: self.requested == count)
@@ -176,8 +183,8 @@ async def test_sixteen_callers_get_sixteen_instances(tmp_path: Path) -> None:
 
 async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes(tmp_path: Path) -> None:
     backend = ShortOfRoom(tmp_path)
-    writer, now = Writer(backend), [0.0]
-    labels = Labels(writer, lambda: now[0])
+    writing, now = Writer(backend), [0.0]
+    labels = Labels(writing, lambda: now[0])
     instances = [
         Instance(name, "default", "python3.11", 128, since=since, state=State.READY, function="default/f")
         for name, since in (("first", 0.0), ("second", LONGEST_SECONDS / 2))
@@ -196,7 +203,7 @@ async def test_labels_are_written_when_no_caller_waits_for_the_cpu_that_it_takes
     now[0] += QUIET_SECONDS
     labels.write(quiet=True)
     assert instances[1].written
-    await writer.stop()
+    await writing.stop()
     await backend.close()
 
 
@@ -251,6 +258,39 @@ async def test_what_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> Non
         await world.report("hello", queued=0)
         while len(list(folders.iterdir())) > 1:
             await asyncio.sleep(0.01)
+    await backend.close()
+
+
+async def test_what_is_given_up_before_it_is_there_is_not_kept(tmp_path: Path) -> None:
+    backend = OneByOne(AGENT, root=tmp_path)
+    async with running_scaler(tmp_path, pool_size=1, backend=backend) as world:
+        world.apply("hello", "r1")
+        await world.report("hello", queued=3)
+        await backend.until_requested(3)
+        await world.report("hello", queued=0)
+        await until(lambda: len(backend.deleted) == 2)  # there was nothing to delete yet
+        for _ in range(3):
+            backend.turns.release()
+        await until(lambda: backend.created == 3 and len(list(tmp_path.iterdir())) == 1)
+    await backend.close()
+
+
+async def test_what_is_given_up_before_its_turn_is_never_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "LIMIT", 1)
+    backend = OneByOne(AGENT, root=tmp_path)
+    writing, failures = Writer(backend), list[FuncletError]()
+    for name in ("first", "second", "third"):
+        writing.create(
+            generic_request(name), key="default/f", waiting=True, on_created=lambda: None, on_failed=failures.append
+        )
+    await backend.until_requested(1)
+    writing.delete("default", "second", grace_seconds=1)
+    for _ in range(2):
+        backend.turns.release()
+    await until(lambda: backend.created == 2)
+    assert {folder.name.partition("-")[0] for folder in tmp_path.iterdir()} == {"first", "third"}
+    assert failures == []
+    await writing.stop()
     await backend.close()
 
 

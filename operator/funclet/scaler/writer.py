@@ -30,6 +30,8 @@ class Writer:
     def __init__(self, backend: InstanceBackend) -> None:
         self._backend = backend
         self._workers = Workers(LIMIT)
+        self._creations: dict[str, _Creation] = {}
+        """By the instance's name, until they have ended."""
 
     def create(
         self,
@@ -40,23 +42,31 @@ class Writer:
         on_created: Callable[[], None],
         on_failed: Callable[[FuncletError], None],
     ) -> None:
-        """Create an instance, once; `on_failed` is told why that was not possible."""
+        """Create an instance, once; `on_failed` is told why that was not possible.
+
+        One that is deleted before its turn is never created.
+        """
+        creation = self._creations[request.name] = _Creation()
 
         async def write() -> None:
-            try:
-                await self._backend.create(request)
-            except (Unavailable, InvalidSpec) as error:
-                if error.reason != NAMESPACE_TERMINATING:
-                    log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
-                on_failed(error)
+            if creation.deletion is None:
+                await self._create(request, creation, on_created, on_failed)
             else:
-                on_created()
+                del self._creations[request.name]
 
         self._workers.submit(key, write, LANE_WAITING if waiting else LANE_POOL)
 
     def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
-        """Delete an instance, however long it takes until the platform does it."""
-        self._try("delete", name, lambda: self._backend.delete(namespace, name, grace_seconds), LANE_ENDING)
+        """Delete an instance, however long it takes until the platform does it.
+
+        A deletion can be there before the creation that is on its way, and find nothing: then it is done once more.
+        """
+        deletion = _Attempt("delete", name, lambda: self._backend.delete(namespace, name, grace_seconds), LANE_ENDING)
+        creation = self._creations.get(name)
+        if creation is not None:
+            creation.deletion = deletion
+        if creation is None or creation.has_begun:
+            self._attempt(deletion)
 
     def label(self, namespace: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
         """Write down what an instance is."""
@@ -75,6 +85,27 @@ class Writer:
     async def stop(self) -> None:
         """Give up what is not done."""
         await self._workers.stop()
+
+    async def _create(
+        self,
+        request: InstanceRequest,
+        creation: "_Creation",
+        on_created: Callable[[], None],
+        on_failed: Callable[[FuncletError], None],
+    ) -> None:
+        creation.has_begun = True
+        try:
+            await self._backend.create(request)
+        except (Unavailable, InvalidSpec) as error:
+            if error.reason != NAMESPACE_TERMINATING:
+                log.warning("instance not created", extra={"instance": request.name, "detail": error.message})
+            on_failed(error)
+        else:
+            on_created()
+        finally:
+            del self._creations[request.name]
+        if creation.deletion is not None:
+            self._attempt(creation.deletion)
 
     def _try(self, verb: str, name: str, write: Write, lane: int) -> None:
         self._attempt(_Attempt(verb, name, write, lane))
@@ -105,3 +136,10 @@ class _Attempt:
     write: Write
     lane: int
     number: int = 1
+
+
+@dataclass(slots=True)
+class _Creation:
+    has_begun: bool = False
+    deletion: _Attempt | None = None
+    """What was asked for meanwhile."""

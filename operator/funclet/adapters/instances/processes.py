@@ -15,7 +15,7 @@ import sys
 import tempfile
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from funclet.adapters.instances.backend import InstanceEvent, Observed, Phase, ResizeResult, Synced, Vanished
@@ -75,7 +75,8 @@ class _Running:
     process: Process
     folder: Path
     seen: Observed
-    watcher: asyncio.Task[None] | None = None
+    ready: "_Reader"
+    watcher: asyncio.Task[None] = field(init=False)
 
 
 class ProcessBackend:
@@ -95,40 +96,29 @@ class ProcessBackend:
         self._on_log = on_log
         self._root = root
         self._writable = [*WRITABLE, *map(str, writable)]
+        self._starting: dict[str, asyncio.Task[_Running]] = {}
         self._running: dict[str, _Running] = {}
         self._closed = False
         self._events: asyncio.Queue[InstanceEvent] = asyncio.Queue()
 
     async def create(self, request: InstanceRequest) -> None:
         """Start the agent; returns when it listens."""
-        if request.name in self._running:
+        if request.name in self._running or request.name in self._starting:
             return
+        engine = await _bring_image(request)
         if self._closed:
             raise Unavailable("it is the end: no instance is started any more", reason="Stopping")
-        engine = await _bring_image(request)
-        folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=self._root))
-        ready, log = _Pipe(), _Pipe()
-        try:
-            if engine:
-                write_bootstrap(folder / "runtime", engine, request)
-            process = await self._start(request, folder, ready.writer, log.writer)
-        except OSError as error:
-            ready.close_reader()
-            log.close_reader()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise Unavailable(f"cannot start {request.runtime}: {error}", reason="InterpreterFailed") from error
-        finally:
-            ready.close_writer()
-            log.close_writer()
-        running = self._running[request.name] = _Running(process, folder, _pending(request))
-        copying = asyncio.create_task(self._copy_log(request.name, await log.open_reader()))
-        running.watcher = asyncio.create_task(self._wait(request.name, running, copying))
-        await self._await_port(request.name, running, await ready.open_reader())
+        starting = self._starting[request.name] = asyncio.create_task(self._start(request, engine))
+        starting.add_done_callback(lambda _: self._starting.pop(request.name))
+        # One that is cut off half-way would leave a process or a folder that nobody knows.
+        await self._await_port(request.name, await asyncio.shield(starting))
 
     async def delete(self, namespace: str, name: str, grace_seconds: int) -> None:
         """End the agent and whatever it started."""
+        if starting := self._starting.get(name):
+            await asyncio.wait([starting])
         running = self._running.get(name)
-        if running is None or running.watcher is None:
+        if running is None:
             return
         with contextlib.suppress(ProcessLookupError):
             running.process.terminate()
@@ -163,15 +153,36 @@ class ProcessBackend:
     async def close(self) -> None:
         """End all instances, and start none any more."""
         self._closed = True
-        names = [(running.seen.namespace, name) for name, running in self._running.items()]
-        await asyncio.gather(*(self.delete(namespace, name, grace_seconds=1) for namespace, name in names))
+        names = [*self._starting, *self._running]
+        await asyncio.gather(*(self.delete("", name, grace_seconds=1) for name in names))
 
     def find_pid(self, name: str) -> int | None:
         """The process id of an instance's agent."""
         running = self._running.get(name)
         return running.process.pid if running else None
 
-    async def _start(self, request: InstanceRequest, folder: Path, ready_fd: int, log_fd: int) -> Process:
+    async def _start(self, request: InstanceRequest, engine: str | None) -> _Running:
+        folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=self._root))
+        ready, log = _Pipe(), _Pipe()
+        try:
+            if engine:
+                write_bootstrap(folder / "runtime", engine, request)
+            process = await self._execute(request, folder, ready.writer, log.writer)
+        except OSError as error:
+            ready.close_reader()
+            log.close_reader()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Unavailable(f"cannot start {request.runtime}: {error}", reason="InterpreterFailed") from error
+        finally:
+            ready.close_writer()
+            log.close_writer()
+        copying = asyncio.create_task(self._copy_log(request.name, await log.open_reader()))
+        running = _Running(process, folder, _pending(request), await ready.open_reader())
+        running.watcher = asyncio.create_task(self._wait(request.name, running, copying))
+        self._running[request.name] = running
+        return running
+
+    async def _execute(self, request: InstanceRequest, folder: Path, ready_fd: int, log_fd: int) -> Process:
         for name in ("task", "opt", "tmp", "home"):
             (folder / name).mkdir()
         interpreter, _ = find_interpreter(request.runtime)
@@ -190,14 +201,14 @@ class ProcessBackend:
             preexec_fn=_become_agent,
         )
 
-    async def _await_port(self, name: str, running: _Running, ready: "_Reader") -> None:
+    async def _await_port(self, name: str, running: _Running) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                line = await ready.stream.readline()
+                line = await running.ready.stream.readline()
         except TimeoutError:
             line = b""
         finally:
-            ready.close()
+            running.ready.close()
         if not line.strip().isdigit():
             _kill_group(running.process.pid)
             raise Unavailable(f"instance {name} did not start", reason="InstanceFailed")
@@ -220,6 +231,7 @@ class ProcessBackend:
 
     async def _wait(self, name: str, running: _Running, copying: asyncio.Task[None]) -> None:
         await running.process.wait()
+        running.ready.close()
         _kill_group(running.process.pid)
         await asyncio.wait([copying], timeout=LAST_LINES_SECONDS)
         copying.cancel()
