@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -36,6 +37,7 @@ EVERYTHING = (
     'nats={"replicas":1,"image":"nats:2","maxPayload":"1MB","persistence":{"size":"1Gi","storageClassName":"fast"}}',
     'metrics={"scrapeAnnotations":false,"podMonitor":{"enabled":true,"interval":"5s","labels":{"release":"p"}}}',
     'tracing={"otlp":{"endpoint":"http://collector:4318"},"samplerArgument":0,"resourceAttributes":{"a":"b"}}',
+    'managementApi={"enabled":true,"existingKeySecret":"key"}',
     'networkPolicy={"enabled":true,"natsNamespaces":[{"kubernetes.io/metadata.name":"shop"}]}',
 )
 
@@ -198,6 +200,48 @@ def test_the_data_plane_only_reads_our_own_resources(render: Render, role: str) 
             "verbs": ["get", "list", "watch"],
         }
     ]
+
+
+def test_control_may_write_resources_only_for_the_management_api(render: Render) -> None:
+    def writing(*settings: str) -> list[dict[str, Any]]:
+        rules = named(render(*settings), "ClusterRole", "funclet-control")["rules"]
+        return [rule for rule in rules if "create" in rule["verbs"] and rule["apiGroups"] == ["funclet.dev"]]
+
+    assert writing() == []
+    assert writing("managementApi.enabled=true") == [
+        {
+            "apiGroups": ["funclet.dev"],
+            "resources": ["functions", "versions", "aliases", "triggers"],
+            "verbs": ["create", "update", "delete"],
+        }
+    ]
+
+
+def test_only_gateways_reach_the_management_api(render: Render) -> None:
+    objects = render("managementApi.enabled=true", "networkPolicy.enabled=true")
+    (gateways, everybody) = named(objects, "NetworkPolicy", "funclet-control")["spec"]["ingress"]
+    labels = gateways["from"][0]["podSelector"]["matchLabels"]
+    assert (
+        labels.items()
+        <= named(objects, "Deployment", "funclet-gateway")["spec"]["template"]["metadata"]["labels"].items()
+    )
+    assert gateways["ports"] == [{"port": "http"}]
+    assert everybody == {"ports": [{"port": "metrics"}]}
+    service = named(objects, "Service", "funclet-control")["spec"]
+    assert service["ports"] == [{"name": "http", "port": 8083, "targetPort": "http"}]
+
+
+def test_the_management_apis_key_is_made_unless_given(render: Render) -> None:
+    made = named(render("managementApi.enabled=true"), "Secret", "funclet-management-key")["data"]
+    assert {name: len(base64.b64decode(value)) for name, value in made.items()} == {
+        "access-key-id": 20,
+        "secret-access-key": 48,
+    }
+    given = render('managementApi={"enabled":true,"existingKeySecret":"mine"}')
+    assert not [o for o in given if o["metadata"]["name"] == "funclet-management-key"]
+    (control,) = named(given, "Deployment", "funclet-control")["spec"]["template"]["spec"]["containers"]
+    names = [e["valueFrom"]["secretKeyRef"]["name"] for e in control["env"] if "ACCESS_KEY" in e["name"]]
+    assert names == ["mine", "mine"]
 
 
 def test_secrets_are_made_unless_given(render: Render) -> None:

@@ -20,7 +20,20 @@ ROLES = ("control", "scaler", "gateway", "events")
 OF_THE_PROCESS = {"host", "reporter", "name", "listen_fd", "metrics_fd", "inbox_fd", "sibling_fds"}
 """Not settings of an installation: a pod listens on all its addresses, and names itself after its host name; a
 supervisor gives its workers names and sockets."""
-SECRETS = {"FUNCLET_INTERNAL_TOKEN": "t" * 48, "FUNCLET_INSTANCE_SECRET": "s" * 48}
+SECRETS = {
+    "FUNCLET_INTERNAL_TOKEN": "t" * 48,
+    "FUNCLET_INSTANCE_SECRET": "s" * 48,
+    "FUNCLET_ACCESS_KEY_ID": "a" * 20,
+    "FUNCLET_SECRET_ACCESS_KEY": "k" * 48,
+}
+EVERYTHING_ON = ('watchNamespace="shop"', "managementApi.enabled=true")
+OF_THE_MANAGEMENT_API = {
+    "control": {
+        "FUNCLET_PORT", "FUNCLET_INTERNAL_TOKEN", "FUNCLET_REGION", "FUNCLET_ACCESS_KEY_ID",
+        "FUNCLET_SECRET_ACCESS_KEY",
+    },
+    "gateway": {"FUNCLET_CONTROL_URL"},
+}  # fmt: skip
 
 
 def settings_model(role: str) -> Any:
@@ -39,14 +52,20 @@ def environment(objects: list[dict[str, Any]], role: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_chart_gives_every_setting_and_no_other(render: Render, role: str) -> None:
-    given = environment(render('watchNamespace="shop"'), role)
+    given = environment(render(*EVERYTHING_ON), role)
     wanted = {f"FUNCLET_{name.upper()}" for name in settings_model(role).model_fields if name not in OF_THE_PROCESS}
     assert given.keys() == wanted
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_without_the_management_api_nothing_is_told_of_it(render: Render, role: str) -> None:
+    on, off = environment(render(*EVERYTHING_ON), role), environment(render('watchNamespace="shop"'), role)
+    assert on.keys() - off.keys() == OF_THE_MANAGEMENT_API.get(role, set())
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_roles_read_what_the_chart_gives(render: Render, role: str) -> None:
-    settings = read_settings(role, environment(render('watchNamespace="shop"'), role))
+    settings = read_settings(role, environment(render(*EVERYTHING_ON), role))
     assert settings.watch_namespace == "shop"
     assert settings.metrics_port == 9090
     assert settings.log_level == "INFO"

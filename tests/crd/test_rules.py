@@ -18,7 +18,7 @@ KINDS = {"functions": "Function", "versions": "Version", "aliases": "Alias", "tr
 
 REFERENCE = {"name": "s", "key": "k"}
 DIGEST = "a" * 64
-ONE_CODE = "code must have exactly one of inline, files, configMap, url or imageUri"
+ONE_CODE = "code must have exactly one of inline, files, configMap, url, imageUri or packageSha256"
 ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
 OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
 OTHER_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet."
@@ -122,6 +122,8 @@ CASES: list[tuple[str, Object, Object, str]] = [
         'Unsupported value: "Sometimes"',
     ),
     ("functions", {"code": {"files": {"index.py": "x"}}}, {"code": {}}, ONE_CODE),
+    ("functions", {"code": {"packageSha256": DIGEST}}, {"code": {"packageSha256": DIGEST, "inline": "x"}}, ONE_CODE),
+    ("functions", {}, {"code": {"packageSha256": "A"}}, "spec.code.packageSha256 in body should match"),
     ("functions", {"code": {"configMap": REFERENCE}}, {"code": {"inline": "", "files": {"a.py": ""}}}, ONE_CODE),
     (
         "functions",

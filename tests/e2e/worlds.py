@@ -3,6 +3,7 @@
 A world is asked from outside alone: files or kubectl, HTTP, the Lambda API by boto3, NATS, metrics.
 """
 
+import base64
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from botocore.config import Config
 from prometheus_client.parser import text_string_to_metric_families
 
 from funclet.adapters.parentage import be_terminated_with_parent
+from funclet.adapters.sigv4 import Key
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 90.0
@@ -103,6 +105,11 @@ class World(ABC):
     """The same server, as handlers reach it."""
 
     @property
+    def key(self) -> Key:
+        """What requests of the Lambda API are signed with."""
+        return Key("test", "test")
+
+    @property
     def url_of_functions(self) -> str:
         """The gateway, as handlers reach it."""
         return self.url
@@ -143,8 +150,8 @@ class World(ABC):
             "lambda",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=self.key.access_key_id,
+            aws_secret_access_key=self.key.secret_access_key,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=100, max_pool_connections=64),
         )
 
@@ -323,6 +330,13 @@ class ClusterWorld(World):
         self.url = os.environ.get("URL", "").rstrip("/") or f"http://{self._address('funclet-gateway')}"
         self.nats_url = self.nats_url_of_functions = f"nats://{self._address('funclet-nats')}"
         self.kubectl("create", "namespace", self.namespace)
+
+    @cached_property
+    def key(self) -> Key:
+        """The chart has made one."""
+        found = self.kubectl("get", "secret", "funclet-management-key", "-n", RELEASE_NAMESPACE, "-o", "json")
+        data = {name: base64.b64decode(value).decode() for name, value in json.loads(found)["data"].items()}
+        return Key(data["access-key-id"], data["secret-access-key"])
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl printed. AssertionError with its words when it fails."""

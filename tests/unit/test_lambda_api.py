@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from funclet.core import lambda_api
 from funclet.core.arn import account_id, function_arn
 from funclet.core.function_pool import RESERVED_LIMIT
-from funclet.core.lambda_api import LambdaError, Target, parse_target
+from funclet.core.lambda_api import MANAGEMENT, LambdaError, Management, Target, parse_target
 
 ORDERS = account_id("orders")
 REQUEST = "e4b46cbf-b738-4c0e-8880-a18cdf61200e"
@@ -44,21 +44,21 @@ def path(name: str, prefix: str = "", query: str = "") -> str:
         (f"{path('f')}/{REQUEST}", Target(None, "f", None, None, "GetInvocation", REQUEST)),
         ("/orders/1", None),
         ("/", None),
+        ("/2015-03-31/functions/f", MANAGEMENT),
+        ("/2015-03-31/functions/", MANAGEMENT),
+        ("/namespaces/x/2015-03-31/functions", MANAGEMENT),
+        ("/2014-11-13/functions/f/invocations", MANAGEMENT),
+        (path("f") + "/not-an-id", MANAGEMENT),
         ("/namespaces/x/orders", None),
     ],
 )
-def test_targets(url: str, target: Target | None) -> None:
+def test_targets(url: str, target: Target | Management | None) -> None:
     assert parse_target(url) == target
 
 
 @pytest.mark.parametrize(
     ("url", "error_type"),
     [
-        ("/2015-03-31/functions/f", "UnknownOperationException"),
-        ("/2015-03-31/functions/", "UnknownOperationException"),
-        ("/namespaces/x/2015-03-31/functions", "UnknownOperationException"),
-        ("/2014-11-13/functions/f/invocations", "UnknownOperationException"),
-        (path("f") + "/not-an-id", "UnknownOperationException"),
         (path("a.b"), "InvalidParameterValueException"),
         (path("f:1", query="?Qualifier=2"), "InvalidParameterValueException"),
         (path("x" * 141), "InvalidParameterValueException"),

@@ -154,6 +154,10 @@ tolerations:
 {{- .Values.secrets.existingInternalSecret | default (printf "%s-internal" (include "funclet.fullname" .)) -}}
 {{- end -}}
 
+{{- define "funclet.managementKeySecret" -}}
+{{- .Values.managementApi.existingKeySecret | default (printf "%s-management-key" (include "funclet.fullname" .)) -}}
+{{- end -}}
+
 {{- define "funclet.instanceSecret" -}}
 {{- .Values.secrets.existingInstanceSecret | default (printf "%s-instances" (include "funclet.fullname" .)) -}}
 {{- end -}}

@@ -52,6 +52,8 @@ class CodeFetcher:
             assert function.spec.handler is not None
             name = inline_name(function.spec.runtime, function.spec.handler, code.inline)
             return pack({name: code.inline.encode()})
+        if code.package_sha256 is not None:
+            return await self._from_store(code.package_sha256)
         return await self._fetch(code, function.metadata.namespace)
 
     async def fetch_layers(self, function: Function) -> list[bytes]:
@@ -69,6 +71,15 @@ class CodeFetcher:
         assert source.url is not None
         assert source.sha256 is not None
         return await self._from_url(source.url, source.sha256)
+
+    async def _from_store(self, sha256: str) -> bytes:
+        if not await self._packages.has(sha256):
+            raise InvalidSpec(
+                f"there is no package {sha256} in the package store: give the code anew (UpdateFunctionCode), "
+                "or change code.packageSha256",
+                reason="CodeNotFound",
+            )
+        return await self._packages.get(sha256)
 
     async def _from_directory(self, directory: str) -> bytes:
         if not self._directories:

@@ -5,7 +5,7 @@ import base64
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ Identity = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class Stored:
     """A resource as it is served, and the content that it was made from."""
 
     file: Path
@@ -53,7 +53,7 @@ class FileResources:
         self._paths = [Path(path) for path in paths]
         self._on_problem = on_problem
         self._reported: set[str] = set()
-        self._stored: dict[Identity, _Stored] = {}
+        self._stored: dict[Identity, Stored] = {}
         self._read: dict[Path, tuple[tuple[int, int] | None, list[Manifest]]] = {}
         self._queues: dict[str, list[asyncio.Queue[ResourceEvent]]] = {}
         self._version = 0
@@ -61,6 +61,13 @@ class FileResources:
         self._folders: frozenset[Path] = frozenset()
         self._folders_changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
+
+    @property
+    def stored(self) -> Mapping[Identity, Stored]:
+        """All that there is, as it was read last, by kind and key."""
+        if not self._loaded:
+            self.load()
+        return self._stored
 
     def load(self) -> None:
         """Read what changed since the last time, and tell the watches."""
@@ -103,7 +110,7 @@ class FileResources:
         metadata = {**stored.resource["metadata"], "resourceVersion": self._next_version()}
         merged = {**stored.resource.get("status", {}), **status}
         self._store(
-            identity, _Stored(stored.file, stored.content, {**stored.resource, "metadata": metadata, "status": merged})
+            identity, Stored(stored.file, stored.content, {**stored.resource, "metadata": metadata, "status": merged})
         )
 
     async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
@@ -179,10 +186,10 @@ class FileResources:
         before = self._stored.get(identity)
         if before is not None and before.content == content:
             return
-        self._store(identity, _Stored(manifest.file, content, self._resource(identity, manifest, content, before)))
+        self._store(identity, Stored(manifest.file, content, self._resource(identity, manifest, content, before)))
 
     def _resource(
-        self, identity: Identity, manifest: Manifest, content: dict[str, Any], before: _Stored | None
+        self, identity: Identity, manifest: Manifest, content: dict[str, Any], before: Stored | None
     ) -> dict[str, Any]:
         """The content with the metadata that an API server would give it; the status stays as it was."""
         old = before.resource if before else {"metadata": {}}
@@ -204,7 +211,7 @@ class FileResources:
         public = {name: value for name, value in content.items() if name not in ("data", "stringData", "binaryData")}
         return {**public, "metadata": metadata, **status}
 
-    def _store(self, identity: Identity, stored: _Stored) -> None:
+    def _store(self, identity: Identity, stored: Stored) -> None:
         self._stored[identity] = stored
         self._emit(identity[0], ResourceEvent(UPSERTED, stored.resource))
 

@@ -97,7 +97,7 @@ class KubeResources:
             "metadata": {"name": name, "namespace": namespace},
             "status": status,
         }
-        await self._apply(f"{_path(kind, namespace)}/{name}/status", owner, body)
+        await self._apply(f"{object_path(kind, namespace)}/{name}/status", owner, body)
 
     async def find_generation(self, kind: str, namespace: str, name: str) -> int | None:
         """Asked of the API server, which reads its store."""
@@ -112,10 +112,10 @@ class KubeResources:
             "kind": kind,
             "metadata": {"name": name, "namespace": namespace, "uid": uid, "ownerReferences": [reference]},
         }
-        await self._apply(f"{_path(kind, namespace)}/{name}", "control-owner", body)
+        await self._apply(f"{object_path(kind, namespace)}/{name}", "control-owner", body)
 
     async def _apply(self, path: str, owner: str, body: dict[str, Any]) -> None:
-        await _request(
+        await request(
             self._client,
             "PATCH",
             path,
@@ -138,7 +138,7 @@ class KubeResources:
 
     async def _find(self, kind: str, namespace: str, name: str) -> Any:
         try:
-            response = await _request(self._client, "GET", f"{_path(kind, namespace)}/{name}")
+            response = await request(self._client, "GET", f"{object_path(kind, namespace)}/{name}")
         except Conflict as error:
             if error.reason == "NotFound":
                 return None
@@ -155,7 +155,7 @@ class _Feed:
     def __init__(self, client: httpx.AsyncClient, kind: str, namespace: str | None, label_selector: str) -> None:
         self._client = client
         self._kind = kind
-        self._path = _path(kind, namespace)
+        self._path = object_path(kind, namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._known: dict[str, str] = {}
         self._version = ""
@@ -198,7 +198,7 @@ class _Feed:
     async def _page(self, token: str) -> dict[str, Any]:
         params = {"limit": str(PAGE_SIZE), **self._selector, **({"continue": token} if token else {})}
         accept = METADATA_LIST if self._kind in METADATA_ONLY else "application/json"
-        response = await _request(self._client, "GET", self._path, params=params, headers={"Accept": accept})
+        response = await request(self._client, "GET", self._path, params=params, headers={"Accept": accept})
         page: dict[str, Any] = response.json()
         return page
 
@@ -245,7 +245,8 @@ class _Feed:
             raise Unavailable(f"{self._path}: {error!r}", reason="ApiUnreachable") from error
 
 
-def _path(kind: str, namespace: str | None) -> str:
+def object_path(kind: str, namespace: str | None) -> str:
+    """Where the objects of a kind are."""
     group, plural = PLURALS[kind]
     return f"/{group}/namespaces/{namespace}/{plural}" if namespace else f"/{group}/{plural}"
 
@@ -259,7 +260,8 @@ def _decoded(values: dict[str, str] | None) -> dict[str, bytes]:
     return {name: base64.b64decode(value) for name, value in (values or {}).items()}
 
 
-async def _request(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> httpx.Response:
+async def request(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> httpx.Response:
+    """Ask the API server; whatever goes wrong is an error of ours."""
     try:
         response = await client.request(method, path, **options)
     except (httpx.HTTPError, OSError) as error:
@@ -272,14 +274,17 @@ async def _request(client: httpx.AsyncClient, method: str, path: str, **options:
 def _translated(response: httpx.Response) -> FuncletError:
     """The API server's Status object as an error of ours."""
     try:
-        message = response.json().get("message", response.text)
+        status = response.json()
     except ValueError:
-        message = response.text
+        status = {}
+    message = status.get("message", response.text)
     match response.status_code:
         case 404:
             return Conflict(message, reason="NotFound")
         case 409:
-            return Conflict(message)
+            return Conflict(message, reason=status.get("reason"))
+        case 410:
+            return Conflict(message, reason="Expired")
         case 400 | 422:
             return InvalidSpec(message, reason="RefusedByApi")
         case 401 | 403:

@@ -99,3 +99,34 @@ class Resources(Protocol):
 
     async def find_config_map(self, namespace: str, name: str) -> ConfigMapData | None:
         """The ConfigMap, or None when there is none of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the objects of a kind, and how to ask for those behind them; None: these were the last."""
+
+    items: list[dict[str, Any]]
+    marker: str | None = None
+
+
+class Store(Protocol):
+    """Where resources are made, changed and deleted for the user, by the Lambda API. Objects are in their wire form.
+
+    Raises Conflict with the reasons NotFound, AlreadyExists, Conflict (somebody else wrote), Expired (a marker) or
+    ReadOnly, InvalidSpec for what is refused, and Unavailable when nobody answers.
+    """
+
+    async def find(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object as it is now."""
+
+    async def page(self, kind: str, namespace: str, limit: int = 0, marker: str | None = None) -> Page:
+        """At most `limit` objects (0: all) of a namespace; `marker` is where the page before ended."""
+
+    async def create(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """Make it; returns it as it is then."""
+
+    async def replace(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """Put it in the place of the one that was read: metadata.resourceVersion says which."""
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it."""

@@ -80,9 +80,9 @@ class Archive(ApiModel):
 class Code(Archive):
     """Where the function's code comes from: exactly one of its sources."""
 
-    model_config = _one_source("code", "inline", "files", "config_map", "url", "image_uri")
+    model_config = _one_source("code", "inline", "files", "config_map", "url", "image_uri", "package_sha256")
     noun = "code"
-    sources = ("inline", "files", "directory", "config_map", "url", "image_uri")
+    sources = ("inline", "files", "directory", "config_map", "url", "image_uri", "package_sha256")
 
     inline: str | None = Field(
         default=None,
@@ -98,6 +98,13 @@ class Code(Archive):
         pattern=r"^\S+$",
         description="A container image with a Lambda runtime client, with packageType Image: "
         "registry/repository:tag, or registry/repository@sha256:digest for always the same one.",
+    )
+    package_sha256: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=r"^[0-9a-f]{64}$",
+        description="A zip archive in Funclet's package store, by its SHA-256 in lower-case hexadecimal digits; "
+        "it is where the Lambda API (CreateFunction, UpdateFunctionCode) puts what it is given.",
     )
 
 

@@ -11,8 +11,11 @@ from nats.aio.client import Client
 from funclet.adapters import jetstream, logs
 from funclet.adapters.health import HealthServer
 from funclet.adapters.kube import KubeResources
+from funclet.adapters.kube_store import KubeStore
 from funclet.adapters.packages import PackageStore
+from funclet.adapters.sigv4 import Key
 from funclet.adapters.streams import Streams
+from funclet.control.management.server import ManagementServer
 from funclet.control.operator import run_kopf
 from funclet.control.role import Control
 from funclet.control.settings import ControlSettings
@@ -72,4 +75,19 @@ async def run(settings: ControlSettings) -> None:
         health = HealthServer(settings.metrics_port, ready=lambda: control.ready)
         await health.start()
         stack.push_async_callback(health.stop)
+        if settings.port is not None:
+            await _open_management(stack, settings, settings.port, packages, control)
         await control.run()
+
+
+async def _open_management(
+    stack: contextlib.AsyncExitStack, settings: ControlSettings, port: int, packages: LazyPackages, control: Control
+) -> None:
+    store = KubeStore.in_cluster()
+    stack.push_async_callback(store.close)
+    key = Key(settings.access_key_id, settings.secret_access_key)
+    server = ManagementServer(
+        store, packages, settings.internal_token, control.reconciler.accounts, region=settings.region, key=key
+    )
+    await server.start("0.0.0.0", port)
+    stack.push_async_callback(server.stop)

@@ -28,6 +28,7 @@ from funclet.control.observed import (
 )
 from funclet.control.publisher import Publisher
 from funclet.control.workqueue import WorkQueue
+from funclet.core.arn import account_id
 from funclet.core.conditions import READY, Finding, find
 from funclet.core.resolve import (
     RETRIED_REASONS,
@@ -88,6 +89,10 @@ class Reconciler:
     def synced(self) -> bool:
         """Whether all that Funclet has resources for is known."""
         return all(event.is_set() for event in self._synced.values())
+
+    def accounts(self) -> dict[str, str]:
+        """The account numbers in ARNs, of the namespaces that have Functions."""
+        return {account_id(namespace): namespace for namespace in {split_key(key)[0] for key in self._functions}}
 
     def enqueue(self, kind: str, key: str) -> None:
         """Work on a resource soon, whether or not it changed; for Versions the key is that of their function."""

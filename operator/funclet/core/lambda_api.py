@@ -8,7 +8,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qs, unquote
 
@@ -18,6 +18,8 @@ from funclet.core.arn import account_id, function_arn
 
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's quota "Invocation payload, synchronous": 6 MB each for request and response."""
+MANAGEMENT_LIMIT_BYTES = 70_167_211
+"""Of a request that brings code: 50 MB of archive as base64, and Lambda's own words name this number."""
 CLIENT_CONTEXT_LIMIT_BYTES = 3583
 
 RESERVED_LIMIT_HEADER_SECONDS = 1
@@ -77,6 +79,14 @@ class Target:
     """Of the invocation that GetInvocation asks for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Management:
+    """A path of the Lambda API that invokes nothing: control knows what it means."""
+
+
+MANAGEMENT = Management()
+
+
 def function_not_found(region: str, namespace: str, name: str, qualifier: str | None = None) -> LambdaError:
     """404, with the ARN that was looked for."""
     arn = function_arn(region, namespace, name, qualifier)
@@ -110,9 +120,10 @@ def answer_lost() -> LambdaError:
     return LambdaError(500, "ServiceException", message, fault="Service")
 
 
-def request_too_large() -> LambdaError:
+def request_too_large(limit: int = BODY_LIMIT_BYTES) -> LambdaError:
     """413."""
-    message = f"Request must be smaller than {BODY_LIMIT_BYTES} bytes for the InvokeFunction operation"
+    operation = "InvokeFunction" if limit == BODY_LIMIT_BYTES else "CreateFunction"
+    message = f"Request must be smaller than {limit} bytes for the {operation} operation"
     return LambdaError(413, "RequestTooLargeException", message, text_member="message")
 
 
@@ -146,27 +157,32 @@ def invalid_parameter(message: str) -> LambdaError:
     return LambdaError(400, "InvalidParameterValueException", message, text_member="message")
 
 
-def parse_target(url: str) -> Target | LambdaError | None:
+def parse_target(url: str) -> Target | Management | LambdaError | None:
     """What this URL (path and query, as received) invokes. None: it is no path of the Lambda API at all."""
     path, _, query = url.partition("?")
     match = _PATH.fullmatch(path)
     if match is None:
-        return unknown_operation() if _LAMBDA_PATH.fullmatch(path) else None
+        return MANAGEMENT if _LAMBDA_PATH.fullmatch(path) else None
     written = unquote(match["reference"] or match["asynchronous"] or match["streaming"])
+    namespace = unquote(match["namespace"]) if match["namespace"] else None
+    target = read_reference(namespace, written, parse_qs(query).get("Qualifier", [None])[0])
+    if isinstance(target, LambdaError):
+        return target
+    return replace(target, operation=_operation(match), request_id=match["request_id"] or "")
+
+
+def read_reference(namespace: str | None, written: str, qualifier: str | None) -> Target | LambdaError:
+    """The function that a name, a partial or a full ARN means, as it is `written` at FunctionName."""
     reference = _REFERENCE.fullmatch(written)
     if reference is None:
         return invalid_parameter(
             f"1 validation error detected: Value '{written}' at 'functionName' failed to satisfy "
             f"constraint: Member must satisfy regular expression pattern: {_REFERENCE.pattern}"
         )
-    given = parse_qs(query).get("Qualifier", [None])[0]
     named = reference["qualifier"]
-    if given is not None and named is not None and given != named:
+    if qualifier is not None and named is not None and qualifier != named:
         return invalid_parameter("The derived qualifier from the function name does not match the specified qualifier.")
-    namespace = unquote(match["namespace"]) if match["namespace"] else None
-    return Target(
-        namespace, reference["name"], named or given, reference["account"], _operation(match), match["request_id"] or ""
-    )
+    return Target(namespace, reference["name"], named or qualifier, reference["account"])
 
 
 def _operation(match: re.Match[str]) -> Operation:

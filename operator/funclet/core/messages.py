@@ -207,3 +207,15 @@ class Specialisation(Message):
     system_log_level: str | None = None
     """The least level of the platform's lines, with log_format JSON; None: INFO."""
     initialization_type: InitializationType = "on-demand"
+
+
+class ManagementHead(Message):
+    """A caller's request of the Lambda API that invokes nothing, as it reached a gateway; its body comes beside it."""
+
+    method: str
+    url: str
+    """Path and query, as received."""
+    headers: dict[str, str]
+    """By name in lower case."""
+    default_namespace: str
+    """Of a path that names none."""

@@ -57,6 +57,9 @@ class Owner(Protocol):
     def throttle(self, request: Request, *, paused: bool) -> None:
         """The caller does not read, or reads again."""
 
+    def body_limit(self, url: bytes) -> int:
+        """The most bytes of a body."""
+
     def too_large(self, url: bytes) -> HttpAnswer:
         """The answer to a body beyond the limit."""
 
@@ -90,6 +93,7 @@ class Door:
         self._server: asyncio.Server | None = None
         self.abandon = owner.abandon
         self.throttle = owner.throttle
+        self.body_limit = owner.body_limit
         self.too_large = owner.too_large
         self.too_busy = owner.too_busy
 

@@ -11,6 +11,7 @@ from funclet.core.http_event import HttpAnswer
 from funclet.core.lambda_api import (
     METHODS,
     LambdaError,
+    Management,
     Operation,
     Target,
     check_payload,
@@ -66,17 +67,17 @@ class LambdaStage:
         self._functions = functions
         self._known = known
         self._accounts = accounts
-        self._targets: dict[bytes, Target | LambdaError | None] = {}
+        self._targets: dict[bytes, Target | Management | LambdaError | None] = {}
         self._reply = LambdaReply()
         self._stream_reply = StreamReply()
 
-    def find_target(self, url: bytes) -> Target | LambdaError | None:
+    def find_target(self, url: bytes) -> Target | Management | LambdaError | None:
         """What this URL names; None: it is none of the Lambda API."""
         try:
             return self._targets[url]
         except KeyError:
             target = parse_target(url.decode("latin-1"))
-            if isinstance(target, Target) and target.request_id:
+            if isinstance(target, Management) or (isinstance(target, Target) and target.request_id):
                 return target  # asked for once or twice, and there are many
             if len(self._targets) >= TARGETS_LIMIT:
                 self._targets.clear()

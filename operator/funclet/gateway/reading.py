@@ -29,6 +29,9 @@ class Bounds(Protocol):
     def now(self) -> float:
         """The loop's time when it was last looked at, a quarter of a second ago at most: good enough for deadlines."""
 
+    def body_limit(self, url: bytes) -> int:
+        """The most bytes of a body, asked where it is more than `limits.body_bytes`."""
+
     def too_large(self, url: bytes) -> HttpAnswer:
         """The answer to a body beyond the limit."""
 
@@ -167,7 +170,7 @@ class RequestReader:
             self._fail(*refusal)
         elif self.received > limits.head_bytes and head_bytes(request) > limits.head_bytes:
             self._fail(message_answer(431, "Request Header Fields Too Large"), "head_bytes")
-        elif b"content-length" in fields and int(fields[b"content-length"]) > limits.body_bytes:
+        elif b"content-length" in fields and self._is_too_large(int(fields[b"content-length"])):
             self._fail(self._bounds.too_large(request.url), "body_bytes")
         else:
             if fields.get(b"expect", b"").lower() == b"100-continue" and not self.queue and self.fault is None:
@@ -197,10 +200,13 @@ class RequestReader:
         if self._body_size > limits.small_bytes:
             self._check_body()
 
+    def _is_too_large(self, size: int) -> bool:
+        return size > self._limits.body_bytes and size > self._bounds.body_limit(self._request.url)
+
     def _check_body(self) -> None:
         request = self._request
         request.lease = request.lease or Lease(self._bounds.request_budget)
-        if self._body_size > self._limits.body_bytes:
+        if self._is_too_large(self._body_size):
             self._fail(self._bounds.too_large(request.url), "body_bytes")
         elif not request.lease.grow(self._body_size):
             self._fail(self._bounds.too_busy(request.url), "BODY_LIMIT_MIB")

@@ -15,7 +15,15 @@ from funclet.adapters.scaler_client import ScalerClient
 from funclet.api.trigger import Trigger
 from funclet.core.arn import account_id
 from funclet.core.http_event import HttpAnswer, message_answer
-from funclet.core.lambda_api import LambdaError, answer_lost, request_too_large, unavailable
+from funclet.core.lambda_api import (
+    MANAGEMENT_LIMIT_BYTES,
+    LambdaError,
+    Management,
+    Target,
+    answer_lost,
+    request_too_large,
+    unavailable,
+)
 from funclet.core.messages import FeedMessage, Peers
 from funclet.core.qualifiers import AliasRoute
 from funclet.core.revision import Revision
@@ -33,6 +41,7 @@ from funclet.gateway.instances import InstanceBook
 from funclet.gateway.lambda_reply import error_answer
 from funclet.gateway.lambda_stage import LambdaStage
 from funclet.gateway.limits import Limits
+from funclet.gateway.management import ManagementDoor
 from funclet.gateway.peers import Neighbourhood
 from funclet.gateway.plain import PlainReader
 from funclet.gateway.refusals import Refusals
@@ -96,6 +105,7 @@ class Gateway:
         self._handover: Handover | None = None
         self._event_log = event_log
         self._intake = Intake(event_log)
+        self._management = ManagementDoor(settings.control_url, settings.internal_token, settings.default_namespace)
         self._tracer = None if spans is None else Tracer(spans, settings.region)
         self._accounts: dict[str, str] = {}
         self._deserted = asyncio.Event()
@@ -207,6 +217,7 @@ class Gateway:
         self._book.close()
         if self._event_log is not None:
             await self._event_log.close()
+        await self._management.close()
         await self._scaler.close()
 
     async def _end_calls(self) -> None:
@@ -249,6 +260,8 @@ class Gateway:
                 self._intake.accept(request, asked)
             case Lookup():
                 self._intake.find(request, asked)
+            case Management():
+                self._management.forward(request)
 
     def find_key(self, request: Request) -> str | None:
         """The function whose slots this request needs; None: it needs none."""
@@ -257,7 +270,7 @@ class Gateway:
         target = self._lambda.find_target(request.url)
         if target is None:
             return self._http.find_key(request)
-        return None if isinstance(target, LambdaError) else self._lambda.find_key(request, target)
+        return self._lambda.find_key(request, target) if isinstance(target, Target) else None
 
     def refuse_relay(self, relay: Relay, *, delivered: bool) -> None:
         """The function's home does not answer, in the words of the API that was called."""
@@ -271,10 +284,12 @@ class Gateway:
         else:
             request.client.respond(request, error_answer(error, new_request_id()))
 
-    def _read(self, request: Request, *, trusted: bool) -> Call | Acceptance | Lookup | HttpAnswer:
+    def _read(self, request: Request, *, trusted: bool) -> Call | Acceptance | Lookup | Management | HttpAnswer:
         target = self._lambda.find_target(request.url)
         if target is None:
             return self._http.read(request)
+        if isinstance(target, Management):
+            return target
         if isinstance(target, LambdaError):
             return error_answer(target, new_request_id())
         return self._lambda.read(request, target, trusted=trusted)
@@ -319,11 +334,17 @@ class Gateway:
         if self.stopping and not self.clients:
             self._deserted.set()
 
+    def body_limit(self, url: bytes) -> int:
+        """The most bytes of a body: code may be larger than events."""
+        if self._settings.control_url is not None and isinstance(self._lambda.find_target(url), Management):
+            return MANAGEMENT_LIMIT_BYTES
+        return self.limits.body_bytes
+
     def too_large(self, url: bytes) -> HttpAnswer:
-        """The answer to a body beyond 6 MiB, in the words of the API that was called."""
+        """The answer to a body beyond the limit, in the words of the API that was called."""
         if self._lambda.find_target(url) is None:
             return message_answer(413, "Request Entity Too Large")
-        return error_answer(request_too_large(), new_request_id())
+        return error_answer(request_too_large(self.body_limit(url)), new_request_id())
 
     def too_busy(self, url: bytes) -> HttpAnswer:
         """The answer to a body for which the gateway has no room now, in the words of the API that was called."""

@@ -14,6 +14,8 @@ class GatewaySettings(RoleSettings):
     """What events presents to be exempt from the queue's length limit, and the gateway to the scaler. Required."""
     scaler_url: str
     """Base URL of the scaler. Required."""
+    control_url: str | None = None
+    """Base URL of control's management API. None: only invocations are served."""
     nats_url: str | None = None
     """Where JetStream is, for asynchronous invocations. None: they are refused with 503."""
     usage_journal: Path | None = None

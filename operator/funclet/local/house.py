@@ -12,11 +12,13 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from funclet.adapters import jetstream
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.event_log import EventLog
+from funclet.adapters.file_store import FileStore
 from funclet.adapters.files import FileResources
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.health import HealthServer
@@ -28,6 +30,7 @@ from funclet.adapters.otlp.exporter import SpanExporter, open_exporter
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.adapters.usage_journal import UsageJournal
+from funclet.control.management.server import ManagementServer
 from funclet.control.reconciler import Reconciler
 from funclet.core.asynchronous import RETRY_SECONDS
 from funclet.events.role import Events
@@ -55,6 +58,8 @@ class LocalSettings:
     nats_url: str | None = None
     """None: a server of our own, whose store is gone with it."""
     pool_size: int = 1
+    management: bool = True
+    """Whether Lambda's management API is served."""
     writable: tuple[Path, ...] = ()
     """Folders of this machine in which functions may write, beside /tmp."""
     async_retry_seconds: tuple[float, float] = RETRY_SECONDS
@@ -98,7 +103,9 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     house.push_async_callback(nats.close)
     packages = await PackageStore.open(nats)
 
-    resources = FileResources(settings.paths, on_problem=report.problem)
+    made = folder / "resources"
+    made.mkdir()
+    resources = FileResources([*settings.paths, made], on_problem=report.problem)
     catalog = Catalog(resources)
     report.follow(catalog)
     streams = StreamKeeper(nats, report)
@@ -126,8 +133,18 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
 
     scaler_url = f"http://{HOST}:{scaler.port}"
     gateway_feed = _scaler_client(house, scaler_url, token, "gateway-local")
+    control_url = None
+    if settings.management:
+        management = ManagementServer(FileStore(resources, made), packages, token, reconciler.accounts)
+        await _start(house, partial(management.start, HOST, 0), management.stop)
+        control_url = f"http://{HOST}:{management.port}"
     gateway_settings = GatewaySettings(
-        host=HOST, port=settings.port, internal_token=token, scaler_url=scaler_url, nats_url=nats_url
+        host=HOST,
+        port=settings.port,
+        internal_token=token,
+        scaler_url=scaler_url,
+        control_url=control_url,
+        nats_url=nats_url,
     )
     spans = await _open_exporter(house, "gateway")
     gateway = Gateway(gateway_settings, catalog, gateway_feed, EventLog(nats_url), spans=spans)

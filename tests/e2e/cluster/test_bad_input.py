@@ -14,7 +14,7 @@ GOOD = {"runtime": "python3.13", "handler": "index.handler", "code": {"inline": 
         ({"memorySize": 64}, "should be greater than or equal to 128"),
         ({"timeout": 901}, "should be less than or equal to 900"),
         ({"runtime": "cobol"}, "Unsupported value"),
-        ({"code": {}}, "code must have exactly one of inline, files, configMap, url or imageUri"),
+        ({"code": {}}, "code must have exactly one of inline, files, configMap, url, imageUri or packageSha256"),
         ({"tiemout": 3}, "unknown field"),
     ],
 )
