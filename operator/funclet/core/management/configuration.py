@@ -14,7 +14,7 @@ from funclet.core.conditions import READY, find
 from funclet.core.management.annotations import LAST_MODIFIED, ROLE
 from funclet.core.management.code import to_base64
 from funclet.core.management.destinations import destination_arn
-from funclet.core.management.function_spec import upper
+from funclet.core.management.function_spec import log_group, upper
 from funclet.core.qualifiers import LATEST
 
 NO_ROLE = "arn:aws:iam::000000000000:role/funclet"
@@ -134,7 +134,7 @@ def configuration_of(shown: Snapshot, region: str, qualifier: str | None = None)
         "EphemeralStorage": {"Size": spec["ephemeralStorage"]["size"]},
         "LoggingConfig": {
             **{upper(name): value for name, value in spec["loggingConfig"].items()},
-            "LogGroup": f"/aws/lambda/{metadata.name}",
+            "LogGroup": log_group(metadata.name),
         },
         "CodeSize": shown.code_size,
         "CodeSha256": to_base64(shown.code_sha256) if shown.code_sha256 else "",

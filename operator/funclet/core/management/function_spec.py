@@ -58,8 +58,8 @@ def check_there(params: Params) -> None:
         raise not_there(f"Architectures {given}", "an instance runs on the nodes' own; leave it out, or say x86_64")
 
 
-def changed_spec(spec: Params, params: Params, namespace: str) -> dict[str, Any]:
-    """The spec with what the parameters say; what they leave out stays."""
+def changed_spec(spec: Params, params: Params, namespace: str, name: str) -> dict[str, Any]:
+    """The spec of the function of this name with what the parameters say; what they leave out stays."""
     check_there(params)
     changed = {**spec, **{lower(name): params[name] for name in PLAIN if name in params}}
     if (environment := params.get("Environment")) is not None:
@@ -67,7 +67,7 @@ def changed_spec(spec: Params, params: Params, namespace: str) -> dict[str, Any]
     if (storage := params.get("EphemeralStorage")) is not None:
         changed["ephemeralStorage"] = {"size": storage["Size"]}
     if (logging := params.get("LoggingConfig")) is not None:
-        changed["loggingConfig"] = _logging(spec.get("loggingConfig", {}), logging)
+        changed["loggingConfig"] = _logging(spec.get("loggingConfig", {}), logging, name)
     if (image := params.get("ImageConfig")) is not None:
         changed["imageConfig"] = {lower(name): value for name, value in image.items() if value} or None
     if (dead := params.get("DeadLetterConfig")) is not None:
@@ -75,11 +75,16 @@ def changed_spec(spec: Params, params: Params, namespace: str) -> dict[str, Any]
     return {name: value for name, value in changed.items() if value is not None}
 
 
-def _logging(before: Params, given: Params) -> dict[str, Any]:
+def log_group(function: str) -> str:
+    """What answers show as a function's log group; there are none, its lines are its instances' standard output."""
+    return f"/aws/lambda/{function}"
+
+
+def _logging(before: Params, given: Params, function: str) -> dict[str, Any]:
     """Levels belong to JSON: with Text those that were there before go."""
-    if given.get("LogGroup"):
+    if given.get("LogGroup") not in (None, "", log_group(function)):
         raise not_there("LoggingConfig.LogGroup", "log lines go to the instances' standard output; leave it out")
-    members = {lower(name): value for name, value in given.items() if value}
+    members = {lower(name): value for name, value in given.items() if value and name != "LogGroup"}
     return members if members.get("logFormat") == "Text" else {**before, **members}
 
 
