@@ -43,7 +43,8 @@ async def answer_to_size(world: World, path: str, size: int) -> httpx.Response:
         head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     status, *lines = head.decode().splitlines()
-    return httpx.Response(int(status.split()[1]), headers=[tuple(line.split(": ", 1)) for line in lines if line])
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    return httpx.Response(int(status.split()[1]), headers=headers)
 
 
 async def test_code_may_be_larger_than_events_and_has_its_own_limit(world: World) -> None:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from funclet.adapters.sigv4 import Key, check_signature, read_signature
+from funclet.adapters.sigv4 import Key, check_local, check_signature, read_signature
 from funclet.core.management.refusals import Refusal
 from funclet.core.messages import ManagementHead
 
@@ -111,6 +111,27 @@ def test_what_is_not_signed_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(Refusal) as refused:
         read_signature(given)
     assert refused.value.error.error_type == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("localhost:8080", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("page.example:8080", False),
+        ("", False),
+    ],
+)
+def test_in_local_mode_a_web_page_can_ask_for_nothing(host: str, taken: bool) -> None:
+    """Whatever name it has made lead here."""
+    head, _ = signed("delete_function", FunctionName="f")
+    named = head.model_copy(update={"headers": {**head.headers, "host": host}})
+    if taken:
+        check_local(named)
+    else:
+        with pytest.raises(Refusal, match="it must be localhost or an address"):
+            check_local(named)
 
 
 def test_a_secret_is_in_no_representation() -> None:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -35,11 +37,28 @@ class Key:
     secret_access_key: str = field(repr=False)
 
 
-def read_signature(headers: Mapping[str, str]) -> re.Match[str]:
-    """The parts of the header Authorization. Raises a Refusal without a signature.
+def check_local(head: ManagementHead) -> None:
+    """Raises a Refusal for what may come from a web page, which a browser on this machine has open.
 
-    A page in a browser can send no such header to another site, so that even an unchecked one keeps pages out.
+    A page can send no header Authorization to another site, and to its own (by a name that leads here: DNS rebinding)
+    only under that name.
     """
+    read_signature(head.headers)
+    host = urlsplit(f"//{head.headers.get('host', '')}").hostname or ""
+    if host != "localhost" and not _is_address(host):
+        raise denied("AccessDeniedException", f"Host is {host!r}; it must be localhost or an address in local mode")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def read_signature(headers: Mapping[str, str]) -> re.Match[str]:
+    """The parts of the header Authorization. Raises a Refusal without a signature."""
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if found is None:
         raise denied(

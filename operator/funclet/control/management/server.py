@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from funclet.adapters.code_fetch import Packages
 from funclet.adapters.lambda_model import LambdaModel
 from funclet.adapters.resources import Store
-from funclet.adapters.sigv4 import Key, check_signature, read_signature
+from funclet.adapters.sigv4 import Key, check_local, check_signature
 from funclet.control.management.api import build_operations
 from funclet.control.management.links import PackageLinks
 from funclet.control.management.records import Call
@@ -34,8 +34,8 @@ _CODE = re.compile(r"(?:/namespaces/[^/]+)?/2015-03-31/functions/[^/]+/code\?(.+
 
 
 class ManagementServer:
-    """Serves `POST /v1/lambda`. With a key only requests that were signed with it are taken; without one any signature
-    will do, which is local mode's: it keeps web pages out that the user's browser has open.
+    """Serves `POST /v1/lambda`. With a key only requests that were signed with it are taken; without one, which is
+    local mode's, any signature will do.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ManagementServer:
         if head.method == "GET" and (link := _CODE.fullmatch(head.url)):
             return await self._give_package(link[1])
         if self._key is None:
-            read_signature(head.headers)
+            check_local(head)
         else:
             check_signature(head, body, self._key, datetime.now(UTC))
         asked = self._model.read(head.method, head.url, body)
