@@ -173,7 +173,10 @@ class World(ABC):
         def invoke() -> Answer | None:
             try:
                 return self.invoke(function, payload, **more)
-            except self.client.exceptions.ResourceNotFoundException:
+            except (
+                self.client.exceptions.ResourceNotFoundException,
+                self.client.exceptions.ResourceConflictException,  # it knows the function, and not yet what it serves
+            ):
                 return None
 
         return eventually(invoke)
