@@ -100,6 +100,24 @@ async def test_every_form_of_a_name(world: World, name: str) -> None:
     assert (await world.http.post(f"/namespaces/other/2015-03-31/functions/{name}/invocations")).status_code == 404
 
 
+async def test_latest_by_its_name_is_read_the_short_way_and_told_to_the_instance(world: World) -> None:
+    slot = await world.slot()
+    world.announce(slot)
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:hello:$LATEST"
+    for url in (
+        b"/2015-03-31/functions/hello:$LATEST/invocations",
+        b"/2015-03-31/functions/hello/invocations?Qualifier=$LATEST",
+    ):
+        head = b"POST " + url + b" HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"
+        line = f"lambda-runtime-invoked-function-arn: {arn}\r\n"
+        assert world.gateway._lambda.find_plain(url) == ("default/hello", line)
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
+        writer.write(head + b"7")
+        assert b"x-amz-executed-version: $latest" in (await reader.readuntil(b"\r\n\r\n")).lower()
+        writer.close()
+        assert slot.received.pop()["lambda-runtime-invoked-function-arn"] == arn
+
+
 async def test_an_empty_payload_is_an_empty_event(world: World) -> None:
     world.announce(await world.slot())
     assert (await world.invoke()).json() == {}

@@ -44,7 +44,7 @@ def make_reader(*, serves: bool = True) -> PlainReader:
     served = Served("default/hello", FunctionPool("default/hello", 10, 1000), InvocationMeters().of("default/hello"))
     served.revision = make_revision()
     functions = {"default/hello": served}
-    return PlainReader(lambda url: "default/hello" if url == URL else None, functions, lambda *_: serves, LIMITS)
+    return PlainReader(lambda url: ("default/hello", "") if url == URL else None, functions, lambda *_: serves, LIMITS)
 
 
 def read_long(data: bytes) -> Request | None:

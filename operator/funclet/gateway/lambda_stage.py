@@ -25,7 +25,7 @@ from funclet.core.lambda_api import (
     recursive_invocation,
     unknown_operation,
 )
-from funclet.core.qualifiers import AliasRoute, name_of, qualify, resolve, version_of
+from funclet.core.qualifiers import LATEST, AliasRoute, name_of, qualify, resolve, version_of
 from funclet.core.trace import LINEAGE_LIMIT, advance, read_trace_id
 from funclet.gateway.call import Acceptance, Call, Lookup, Request, Served
 from funclet.gateway.identifiers import new_request_id, new_trace_id
@@ -143,12 +143,22 @@ class LambdaStage:
         call.trace = trace if self._tracer is None else self._tracer.begin(call, trace)
         return call
 
-    def find_plain_key(self, url: bytes) -> str | None:
-        """The function that a request with this URL and no meaningful header invokes; None: it is no such request."""
+    def find_plain(self, url: bytes) -> tuple[str, str] | None:
+        """The function that a request with this URL and no meaningful header invokes, and what its instance is told
+        beside the usual; None: it is no such request.
+        """
         target = self.find_target(url)
         if not isinstance(target, Target) or target.operation != "Invoke" or target.account is not None:
             return None
-        return f"{target.namespace or self._default_namespace}/{target.name}" if target.qualifier is None else None
+        key = f"{target.namespace or self._default_namespace}/{target.name}"
+        if target.qualifier is None:
+            return key, ""
+        return (key, invoked_as(self._region, key, LATEST)) if target.qualifier == LATEST else None
+
+    def find_plain_key(self, url: bytes) -> str | None:
+        """The function of `find_plain`."""
+        found = self.find_plain(url)
+        return None if found is None else found[0]
 
     def _accept(self, request: Request, served: Served, request_id: str, qualifier: str) -> Acceptance | LambdaError:
         if len(request.body) > EVENT_LIMIT_BYTES:

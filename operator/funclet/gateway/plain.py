@@ -34,21 +34,21 @@ class PlainReader:
 
     def __init__(
         self,
-        find_plain_key: Callable[[bytes], str | None],
+        find_plain: Callable[[bytes], tuple[str, str] | None],
         functions: Mapping[str, Served],
         serves: Callable[[str, Caller], bool] | None,
         limits: Limits,
         tracer: Tracer | None = None,
     ) -> None:
-        self._find_plain_key = find_plain_key
+        self._find_plain = find_plain
         self._functions = functions
         self._serves = serves
         """Whether calls of this function begin here and now; None: all do."""
         self._tracer = tracer
         self._size_limit = min(limits.head_bytes, limits.body_bytes, limits.small_bytes)
         self._headers_limit = limits.headers
-        self._lines: dict[bytes, tuple[str, bytes]] = {}
-        """The function and the URL of request lines."""
+        self._lines: dict[bytes, tuple[str, bytes, str]] = {}
+        """Of request lines: the function, the URL, and what the instance is told beside the usual."""
         self._judge = httptools.HttpRequestParser(None)
         self._reply = LambdaReply()
 
@@ -61,7 +61,7 @@ class PlainReader:
         known = self._lines.get(line) or self._read_line(line)
         if known is None:
             return None
-        key, url = known
+        key, url, more = known
         served = self._functions.get(key)
         if served is None or (revision := served.revision) is None or len(data) > self._size_limit:
             return None
@@ -75,19 +75,20 @@ class PlainReader:
         request = Request(client, b"POST", url, head, body)
         if self._serves is None or self._serves(key, client):
             request.call = call = Call(served, revision, request, self._reply, new_request_id(), body or b"{}")
+            call.more = more
             trace = new_trace_id(served.first_lineage)
             call.trace = trace if self._tracer is None else self._tracer.begin_trace(call, trace)
         return request
 
-    def _read_line(self, line: bytes) -> tuple[str, bytes] | None:
+    def _read_line(self, line: bytes) -> tuple[str, bytes, str] | None:
         match = LINE.fullmatch(line)
-        key = self._find_plain_key(match[1]) if match else None
-        if match is None or key is None:
+        found = self._find_plain(match[1]) if match else None
+        if match is None or found is None:
             return None
         if len(self._lines) >= LINES_LIMIT:
             self._lines.clear()
-        self._lines[line] = key, match[1]
-        return key, match[1]
+        known = self._lines[line] = found[0], match[1], found[1]
+        return known
 
 
 def is_plain_head(head: bytes, body_size: int, headers_limit: int) -> bool:

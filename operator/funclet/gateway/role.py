@@ -147,7 +147,7 @@ class Gateway:
 
     def read_plain(self, serves: Callable[[str, Caller], bool] | None) -> PlainReader:
         """A reader of plain invocations; `serves`: whether they begin here and now."""
-        return PlainReader(self._lambda.find_plain_key, self._dispatcher.functions, serves, self.limits, self._tracer)
+        return PlainReader(self._lambda.find_plain, self._dispatcher.functions, serves, self.limits, self._tracer)
 
     async def _listen(self) -> asyncio.Server:
         settings = self._settings
