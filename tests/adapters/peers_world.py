@@ -101,10 +101,13 @@ class Beside:
         pool = self.gateway._dispatcher.functions[f"default/{function}"].pool
         return pool.in_flight + len(pool.waiting)
 
-    async def invoke(self, function: str, body: bytes = b"{}", **headers: str) -> httpx.Response:
+    async def invoke(
+        self, function: str, body: bytes = b"{}", *, qualifier: str | None = None, **headers: str
+    ) -> httpx.Response:
         path = f"/2015-03-31/functions/{function}/invocations"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.http.post(path, content=body, headers=named)
+        query = {} if qualifier is None else {"Qualifier": qualifier}
+        return await self.http.post(path, content=body, headers=named, params=query)
 
 
 class PeersWorld:

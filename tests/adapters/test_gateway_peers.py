@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.adapters.gateway_world import TOKEN, Recorder, Script, make_revision, until
-from tests.adapters.peers_world import PeersWorld, beside_each_other
+from tests.adapters.peers_world import Beside, PeersWorld, beside_each_other
 
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.core.messages import Peer, Peers
+from funclet.core.qualifiers import AliasRoute
 from funclet.gateway.call import Request
 from funclet.gateway.peer_connection import CONNECT_TIMEOUT_SECONDS, PeerConnection
 from funclet.gateway.relay import NOT_HOME
@@ -437,3 +438,46 @@ async def test_with_the_scaler_down_the_last_list_holds(world: PeersWorld) -> No
     await until(lambda: len(world.scaler.gateways) == 2)
     assert (await b.invoke(name)).status_code == 200
     assert a.neighbourhood.homes.epoch == epoch
+
+
+async def test_an_alias_is_the_same_at_every_gateway(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    versions = {number: await world.function(f"{name}:{number}") for number in (1, 2)}
+    key = f"default/{name}"
+    alias = f"{key}:live"
+
+    async def executed(beside: Beside) -> str:
+        answer = await beside.invoke(name, qualifier="live")
+        return str(answer.headers["x-amz-executed-version"])
+
+    for route, version in (
+        (AliasRoute(f"{key}:1"), "1"),
+        (AliasRoute(f"{key}:1", f"{key}:2", 1.0), "2"),
+        (AliasRoute(f"{key}:2"), "2"),
+    ):
+        world.catalog.aliases[alias] = route
+        assert {await executed(beside) for beside in (a, b, b, a)} == {version}
+    world.catalog.aliases[alias] = AliasRoute(f"{key}:1", f"{key}:2", 0.5)
+    assert {await executed(b) for _ in range(60)} == {"1", "2"}, "one of them alone: once in 2^59 runs"
+    assert sum(len(slot.received) for slot in versions.values()) == 72
+    for slot in versions.values():
+        arns = {headers["lambda-runtime-invoked-function-arn"] for headers in slot.received}
+        assert {arn.rpartition(":function:")[2] for arn in arns} == {f"{name}:live"}
+
+
+async def test_what_is_reserved_holds_over_versions_and_gateways(world: PeersWorld) -> None:
+    a, b = world.gateways
+    name = world.function_at(a)
+    gate = Gate()
+    for number in (1, 2):
+        await world.function(f"{name}:{number}", gate, reserved=1)
+    world.catalog.aliases[f"default/{name}:live"] = AliasRoute(f"default/{name}:1")
+    running = asyncio.create_task(b.invoke(name, qualifier="live"))
+    await until(lambda: gate.entered == 1)
+    for beside in (a, b):
+        for qualifier in ("live", "2"):
+            assert (await beside.invoke(name, qualifier=qualifier)).status_code == 429
+    gate.open.set()
+    assert (await running).status_code == 200
+    assert gate.entered == 1
