@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from funclet.core.arrivals import cron, poisson
 from funclet.core.baselines import PercentileKeepAlive, instance_per_call, ladder
+from funclet.core.demand import Demand
 from funclet.core.keep_alive import AdaptiveKeepAlive, FixedKeepAlive, IdleHistory
-from funclet.core.scaling import Policy, decide
+from funclet.core.scaling import Policy, ScaleDecision, decide
 from funclet.core.simulation import REPORT_SECONDS, Calls, Strategy, Trace, simulate
 from funclet.core.simulation_summary import find_equal_timeout, peak, percentile, summarise
 
@@ -64,6 +65,24 @@ def test_short_calls_wait_for_each_other_rather_than_for_starts() -> None:
     known = [0.0] + [10.0] * 100
     assert simulate(trace(known, duration=0.002), MINUTE).starts == 1
     assert simulate(trace(known, duration=0.002), replace(MINUTE, decide=instance_per_call)).starts > 90
+
+
+def decisions(duration: float) -> int:
+    """How often is decided on forty calls within forty milliseconds, for which there is one instance."""
+    queues = []
+
+    def note(policy: Policy, demand: Demand, current: int, predicted: int) -> ScaleDecision:
+        queues.append(demand.queued)
+        return decide(policy, demand, current, predicted)
+
+    calls = [0.0] + [10.0 + 0.001 * number for number in range(40)]
+    simulate(trace(calls, duration), replace(MINUTE, decide=note))
+    return sum(queued > 0 for queued in queues)
+
+
+def test_a_queue_that_will_soon_be_served_is_decided_on_as_seldom_as_the_gateway_reports_it() -> None:
+    assert decisions(0.002) <= 3, "at once and after 100 ms, and for the first call of all"
+    assert decisions(0.2) > 8, "every 5 ms while it is pressing"
 
 
 def test_the_limit_of_instances_holds() -> None:

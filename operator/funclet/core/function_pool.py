@@ -35,6 +35,11 @@ CONNECT_FAILURES_LIMIT = 3
 """An instance that refuses this many connections in a row gets nothing more."""
 
 
+def is_pressing(waiting: int, in_flight: int, service_ms: float | None) -> bool:
+    """Whether what waits may be worth an instance: nothing runs, or what runs will not soon make room for it."""
+    return not in_flight or service_ms is None or waiting * service_ms > in_flight * PRESSING_MS
+
+
 def moving_average(old: float | None, new: float) -> float:
     """What is remembered of a measure once it has been taken again."""
     return new if old is None else old + SERVICE_WEIGHT * (new - old)
@@ -249,10 +254,8 @@ class FunctionPool(Generic[W]):
 
     @property
     def is_pressing(self) -> bool:
-        """Whether what waits may be worth an instance: nothing runs, or what runs will not soon make room for it."""
-        if not self.in_flight or self.service_ms is None:
-            return True
-        return len(self.waiting) * self.service_ms > self.in_flight * PRESSING_MS
+        """Whether what waits may be worth an instance."""
+        return is_pressing(len(self.waiting), self.in_flight, self.service_ms)
 
     @property
     def unused(self) -> bool:

@@ -5,7 +5,7 @@ All decisions are those of `core.scaling` and `core.keep_alive`; what is modelle
 served, the most recently used slot first) and that a start takes a fixed time.
 
 Not modelled: a warm pool that runs empty, bounded queues, instances that fail, and the up to 100 ms by which the scaler
-learns late that something has ended.
+learns late that something has ended while nothing waits.
 """
 
 from array import array
@@ -18,12 +18,14 @@ from typing import Any
 
 from funclet.core.arrival_rate import ArrivalRate
 from funclet.core.demand import Demand
-from funclet.core.function_pool import moving_average
+from funclet.core.function_pool import is_pressing, moving_average
 from funclet.core.keep_alive import IdleHistory
 from funclet.core.scaling import COLD_START_SECONDS, Idle, Policy, ScaleDecision, plan_scale_in
 
 REPORT_SECONDS = 0.005
 """A gateway reports as often while a queue is pressing (gateway.demand.URGENT_GAP_SECONDS)."""
+CHANGE_SECONDS = 0.1
+"""And as often while anything else changes (gateway.demand.CHANGE_GAP_SECONDS)."""
 
 Decide = Callable[[Policy, Demand, int, int], ScaleDecision]
 """`scaling.decide`, or what it is compared with."""
@@ -51,7 +53,7 @@ class Strategy:
     start_seconds: float = COLD_START_SECONDS
     """From the decision to an instance that serves, the init phase included."""
     report_seconds: float = REPORT_SECONDS
-    """Between two decisions while calls wait."""
+    """Between two decisions while a queue is pressing."""
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class _Run:
         self._init_seconds: float | None = None
         self._rate: ArrivalRate | None = None
         self._decided_at = -inf
-        self._decision_due = False
+        self._decision_due = inf
         self._look_due = inf
         self._prediction_due = inf
 
@@ -147,7 +149,8 @@ class _Run:
             self._take(self._free.pop(), call, now)
         else:
             self._waiting.append(call)
-            self._decide_soon(now)
+            service_ms = None if self._service_seconds is None else 1000 * self._service_seconds
+            self._decide_soon(now, pressing=is_pressing(len(self._waiting), self._in_flight, service_ms))
 
     def _take(self, instance: _Instance, call: int, now: float) -> None:
         if not instance.busy:
@@ -172,7 +175,7 @@ class _Run:
         self._service_seconds = moving_average(self._service_seconds, self._durations[call])
         if self._waiting:
             self._serve(instance, self._waiting.popleft(), now)
-            self._decide_soon(now)
+            self._decide_soon(now, pressing=False)
             return
         self._in_flight -= 1
         instance.busy -= 1
@@ -186,19 +189,23 @@ class _Run:
 
     # --- growing ---
 
-    def _decide_soon(self, now: float) -> None:
+    def _decide_soon(self, now: float, *, pressing: bool) -> None:
         """At once, but not more often than the gateway reports."""
-        if self._decision_due:
-            return
-        due = self._decided_at + self._strategy.report_seconds
-        if due <= now:
-            self._decide(now)
-        else:
-            self._decision_due = True
-            self._at(due, self._decide)
+        gap = self._strategy.report_seconds
+        due = max(now, self._decided_at + (gap if pressing else max(gap, CHANGE_SECONDS)))
+        if due < self._decision_due:
+            self._decision_due = due
+            if due <= now:
+                self._decide(now)
+            else:
+                self._at(due, self._decide_when_due)
 
-    def _decide(self, now: float, _nothing: None = None) -> None:
-        self._decision_due = False
+    def _decide_when_due(self, now: float, _nothing: None) -> None:
+        if now >= self._decision_due:
+            self._decide(now)
+
+    def _decide(self, now: float) -> None:
+        self._decision_due = inf
         self._decided_at = now
         decision = self._strategy.decide(
             self._strategy.policy, self._demand(now), len(self._instances), self._predicted(now)
