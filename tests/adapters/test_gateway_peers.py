@@ -13,7 +13,7 @@ from tests.adapters.peers_world import Beside, PeersWorld, beside_each_other
 from funclet.adapters.metrics import INVOCATIONS
 from funclet.core.messages import Peer, Peers
 from funclet.core.qualifiers import AliasRoute
-from funclet.gateway.call import Request
+from funclet.gateway.call import Relay, Request
 from funclet.gateway.peer_connection import CONNECT_TIMEOUT_SECONDS, PeerConnection
 from funclet.gateway.relay import NOT_HOME
 
@@ -72,6 +72,25 @@ async def test_a_connection_made_at_the_last_moment_is_one(world: PeersWorld, mo
     slot = await world.function(name)
     assert (await b.invoke(name)).status_code == 200
     assert len(slot.received) == 1
+    assert not b.neighbourhood.homes.passed_over
+
+
+async def test_a_gateway_that_stood_still_passes_over_nobody(
+    world: PeersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = PeerConnection.send
+
+    def stand_still(connection: PeerConnection, relay: Relay, data: bytes) -> None:
+        send(connection, relay, data)
+        loop, seconds = asyncio.get_running_loop(), 1.5 * CONNECT_TIMEOUT_SECONDS
+        loop.call_soon(time.sleep, seconds)
+        loop.call_soon(loop.call_soon, time.sleep, seconds)
+
+    monkeypatch.setattr(PeerConnection, "send", stand_still)
+    a, b = world.gateways
+    name = world.function_at(a)
+    await world.function(name)
+    assert (await b.invoke(name)).status_code == 200
     assert not b.neighbourhood.homes.passed_over
 
 

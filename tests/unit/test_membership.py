@@ -1,6 +1,6 @@
 """Who is on the list of gateways, and when it changes."""
 
-from funclet.core.membership import COMEBACK_SECONDS, SILENT_SECONDS, Membership
+from funclet.core.membership import COMEBACK_SECONDS, LOOK_SECONDS, SILENT_SECONDS, Membership
 from funclet.core.messages import Introduction, Peer
 
 
@@ -49,6 +49,18 @@ def test_one_that_is_silent_is_left_out_until_it_speaks() -> None:
     assert not membership.expire(SILENT_SECONDS + 0.2)
     assert membership.hear("b", SILENT_SECONDS + 0.3, leaving=False)
     assert names(membership) == ["a", "b"]
+
+
+def test_a_scaler_that_stood_still_calls_nobody_silent() -> None:
+    membership = two()
+    assert not membership.expire(LOOK_SECONDS)
+    now = LOOK_SECONDS + 2 * SILENT_SECONDS
+    assert not membership.expire(now)
+    assert not membership.hear("a", now, leaving=False)
+    while not membership.expire(now):
+        now += LOOK_SECONDS / 2
+    assert names(membership) == ["a"]
+    assert now < LOOK_SECONDS + 3 * SILENT_SECONDS
 
 
 def test_one_that_leaves_is_listed_as_leaving_until_it_has_left() -> None:

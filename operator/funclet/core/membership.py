@@ -2,7 +2,8 @@
 
 Rules:
 1. A gateway is listed from its introduction until its feed ends: a process that dies closes its connections.
-2. One that says nothing for `SILENT_SECONDS` is left out until it speaks again: its machine may be gone.
+2. One that says nothing for `SILENT_SECONDS` is left out until it speaks again: its machine may be gone. Of the time
+   between two looks `LOOK_SECONDS` count at most: a scaler that stood still itself has heard nobody.
 3. One that is leaving stays listed as such until its feed ends, so that the others let it end what it has begun.
 4. A scaler that was restarted goes on from the list that the gateways bring along; those that do not come back
    within `COMEBACK_SECONDS` are left out.
@@ -16,6 +17,8 @@ from funclet.core.messages import Introduction, Peer, Peers
 
 SILENT_SECONDS = 3.0
 """Three reports are missing: gateways send one every second at least."""
+LOOK_SECONDS = 1.0
+"""The scaler looks twice as often."""
 COMEBACK_SECONDS = 4.0
 """Twice the longest pause between two attempts to open the feed."""
 
@@ -35,6 +38,7 @@ class Membership:
     def __init__(self) -> None:
         self._epoch = 0
         self._members: dict[str, _Member] = {}
+        self._looked_at: float | None = None
 
     @property
     def message(self) -> Peers:
@@ -87,6 +91,7 @@ class Membership:
 
     def expire(self, now: float) -> bool:
         """Leave out those that have been silent for too long."""
+        self._excuse(now)
         changed = False
         for peer_id, member in list(self._members.items()):
             silence = now - member.heard_at
@@ -96,6 +101,13 @@ class Membership:
             elif member.feeds > 0 and silence > SILENT_SECONDS and not member.silent:
                 member.silent = changed = True
         return changed and self._changed()
+
+    def _excuse(self, now: float) -> None:
+        """What was said while this scaler stood still is read after this look."""
+        deaf = 0.0 if self._looked_at is None else max(0.0, now - self._looked_at - LOOK_SECONDS)
+        self._looked_at = now
+        for member in self._members.values():
+            member.heard_at = min(now, member.heard_at + deaf)
 
     def _changed(self) -> bool:
         self._epoch += 1

@@ -11,6 +11,9 @@ from funclet.gateway.delivery import acknowledged_bytes
 from funclet.gateway.relay import NOT_HOME, NOT_HOME_LINE
 
 CONNECT_TIMEOUT_SECONDS = 0.5
+CONNECT_LOOKS = 5
+"""The time passes piece by piece: a process that stood still for all of it finds the connection made when it looks
+again, and must not take the other gateway for gone."""
 
 
 class Owner(Protocol):
@@ -47,7 +50,6 @@ class PeerConnection(asyncio.Protocol):
         "_loop",
         "_owner",
         "_parser",
-        "_patience",
         "_relay",
         "_reusable",
         "_sent",
@@ -62,7 +64,6 @@ class PeerConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._patience = asyncio.timeout(CONNECT_TIMEOUT_SECONDS)
         self._relay: Relay | None = None
         self._data = self._buffer = b""
         self._sent = self._sent_before = 0
@@ -89,22 +90,27 @@ class PeerConnection(asyncio.Protocol):
         self._data = b""
 
     async def _connect(self) -> None:
+        opening = self._loop.create_task(self._loop.create_connection(lambda: self, self.peer.host, self.peer.port))
         try:
-            async with self._patience:
-                await self._loop.create_connection(lambda: self, self.peer.host, self.peer.port)
+            for _ in range(CONNECT_LOOKS):
+                await asyncio.wait([opening], timeout=CONNECT_TIMEOUT_SECONDS / CONNECT_LOOKS)
+            if not opening.done() and self._transport is None:
+                raise TimeoutError
+            await opening
         except (OSError, TimeoutError):
             relay, self._relay = self._relay, None
             self._owner.closed(self)
             if relay is not None:
                 self._owner.refused(self, relay)
+        finally:
+            opening.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: deliver what waited for that, unless it has just been told that nobody is there."""
         connected = cast("asyncio.Transport", transport)  # uvloop's have its methods, not its class
-        if self._relay is None or self._patience.expired():
+        if self._relay is None:
             connected.abort()
             return
-        self._patience.reschedule(None)  # from here on the request may be delivered
         self._transport = connected
         self._write()
 
