@@ -13,6 +13,8 @@ from funclet.adapters import jetstream
 from funclet.adapters.catalog import Catalog
 from funclet.adapters.files import FileResources
 from funclet.adapters.packages import PackageStore
+from funclet.adapters.sqs import SqsClient
+from funclet.adapters.sqs_access import SqsAccess
 from funclet.adapters.streams import Streams
 from funclet.control.reconciler import Reconciler
 
@@ -65,11 +67,13 @@ async def running(folder: Path, nats_url: str) -> AsyncIterator[World]:
     packages = await PackageStore.open(connection)
     resources = FileResources([folder])
     world = World(folder, resources, packages, connection)
-    reconciler = Reconciler(resources, packages, Streams(connection), directories=True)
+    queues = SqsAccess(resources, SqsClient(), "us-east-1")
+    reconciler = Reconciler(resources, packages, Streams(connection), queues, directories=True)
     observers = [world.observe(kind) for kind in ("Function", "Version", "Alias", "Trigger")]
     tasks = [asyncio.ensure_future(part) for part in (reconciler.follow_all(), world.catalog.run(), *observers)]
     yield world
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await queues.close()
     await connection.close()

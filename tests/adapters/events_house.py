@@ -45,7 +45,7 @@ class House:
         )  # fmt: skip
         catalog = Catalog(self.resources)
         gateway, scaler = GatewayClient(self.lambdas.url, "t"), ScalerClient(self.scaler.url, "t", "events-1")
-        events = Events(settings, catalog, client, gateway, scaler)
+        events = Events(settings, catalog, client, gateway, scaler, self.resources)
         following = asyncio.create_task(catalog.run())
         await events.start()
         await until(lambda: self.scaler.listeners > 0)

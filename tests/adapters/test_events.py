@@ -79,7 +79,7 @@ async def house(nats_url: str) -> AsyncIterator[House]:
         catalog = Catalog(resources)
         gateway, scaler_client = GatewayClient(lambdas.url, "t"), ScalerClient(scaler.url, "t", "events-1")
         following = asyncio.create_task(catalog.run())
-        events = Events(settings, catalog, client, gateway, scaler_client)
+        events = Events(settings, catalog, client, gateway, scaler_client, resources)
         await events.start()
         await until(lambda: scaler.listeners == 1)
         yield House(resources, lambdas, scaler, client, stream)

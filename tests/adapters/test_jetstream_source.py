@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.ports import free_port
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.jetstream import connect
 from funclet.adapters.nats_server import NatsServer
-from funclet.adapters.sources.jetstream import JetStreamQueue
+from funclet.adapters.sources.stream import StreamPlace, StreamSource
 from funclet.core import batching
 from funclet.core.backoff import Backoff
 from funclet.core.batching import Policy
@@ -71,7 +72,7 @@ class Bench:
         self, policy: Policy = POLICY, stop_seconds: float = 1.0, patterns: tuple[str, ...] = ()
     ) -> AsyncIterator[Runner]:
         spec = replace(self.spec(policy), filter=EventFilter(patterns))
-        runner = Runner(spec, self.nats, self.gateway, lambda: self.slots, self.backlogs.append)
+        runner = Runner(spec, self.opener(policy), self.gateway, lambda: self.slots, self.backlogs.append)
         runner.start()
         try:
             yield runner
@@ -79,8 +80,15 @@ class Bench:
             await runner.stop(stop_seconds)
 
     def spec(self, policy: Policy) -> RunnerSpec:
-        source = Queue(self.stream, "us-east-1", "000000000000")
-        return RunnerSpec(f"default/{self.stream}", "default/hello", 3, self.stream, ">", policy, source)
+        return RunnerSpec(f"default/{self.stream}", "default/hello", 3, self.place, policy)
+
+    @property
+    def place(self) -> StreamPlace:
+        origin = Queue(self.stream, "us-east-1", "000000000000")
+        return StreamPlace(self.stream, ">", f"funclet_default_{self.stream}", origin)
+
+    def opener(self, policy: Policy) -> Callable[[], Awaitable[StreamSource]]:
+        return partial(StreamSource.open, self.nats, self.place, policy)
 
     async def depth(self) -> int:
         info = await self.jetstream.consumer_info(self.stream, f"funclet_default_{self.stream}")
@@ -126,7 +134,7 @@ async def test_nothing_is_taken_while_there_is_no_slot(bench: Bench) -> None:
         await until(lambda: bench.backlogs[-1:] == [1])
         reports = len(bench.backlogs)
         await until(lambda: len(bench.backlogs) >= reports + 3)  # it has looked three times more
-        info = await bench.jetstream.consumer_info(bench.stream, runner.spec.consumer)
+        info = await bench.jetstream.consumer_info(bench.stream, bench.place.consumer)
         assert (info.num_pending, info.num_ack_pending) == (2, 0)
         assert bench.lambdas.events == []
         bench.slots = 1
@@ -298,7 +306,7 @@ async def test_a_gathering_that_is_stopped_gives_back_what_it_took(bench: Bench)
 
 async def _is_pending(bench: Bench, runner: Runner) -> bool:
     with contextlib.suppress(NotFoundError):
-        info = await bench.jetstream.consumer_info(bench.stream, runner.spec.consumer)
+        info = await bench.jetstream.consumer_info(bench.stream, bench.place.consumer)
         return bool(info.num_ack_pending == 1)
     return False
 
@@ -314,12 +322,12 @@ async def test_a_missing_stream_holds_nothing_and_is_then_served(bench: Bench) -
 
 async def test_a_queue_without_its_stream_is_unavailable(bench: Bench) -> None:
     with pytest.raises(Unavailable):
-        await JetStreamQueue.open(bench.nats, "NOWHERE", "consumer", ">", POLICY)
+        await StreamSource.open(bench.nats, replace(bench.place, stream="NOWHERE"), POLICY)
 
 
 async def test_a_gateway_that_is_away_costs_no_message(bench: Bench) -> None:
     absent = GatewayClient("http://127.0.0.1:9", "token")
-    runner = Runner(bench.spec(POLICY), bench.nats, absent, lambda: 1, bench.backlogs.append)
+    runner = Runner(bench.spec(POLICY), bench.opener(POLICY), absent, lambda: 1, bench.backlogs.append)
     await bench.publish("one")
     runner.start()
     await until(lambda: _was_delivered_again(bench, runner))
@@ -332,7 +340,7 @@ async def test_a_gateway_that_is_away_costs_no_message(bench: Bench) -> None:
 
 async def _was_delivered_again(bench: Bench, runner: Runner) -> bool:
     with contextlib.suppress(NotFoundError):
-        info = await bench.jetstream.consumer_info(bench.stream, runner.spec.consumer)
+        info = await bench.jetstream.consumer_info(bench.stream, bench.place.consumer)
         return bool(info.delivered and info.delivered.consumer_seq > 3)
     return False
 
@@ -371,8 +379,10 @@ async def test_a_server_that_restarts_loses_nothing(tmp_path: Path) -> None:
 
 RUNNER_PROCESS = """
 import asyncio, sys
+from functools import partial
 from funclet.adapters.gateway_client import GatewayClient
 from funclet.adapters.jetstream import connect
+from funclet.adapters.sources.stream import StreamPlace, StreamSource
 from funclet.core.batching import Policy
 from funclet.core.event_filter import EventFilter
 from funclet.core.sqs_event import Queue
@@ -380,9 +390,10 @@ from funclet.events.runner import Runner, RunnerSpec
 
 async def main(nats_url, gateway_url, stream):
     policy = Policy(batch_size=10, window_seconds=0, maximum_receives=3, ack_wait_seconds=3)
-    source = Queue(stream, "us-east-1", "000000000000")
-    spec = RunnerSpec(f"default/{stream}", "default/hello", 3, stream, ">", policy, source)
-    runner = Runner(spec, await connect(nats_url), GatewayClient(gateway_url, "token"), lambda: 4, lambda _: None)
+    place = StreamPlace(stream, ">", f"funclet_default_{stream}", Queue(stream, "us-east-1", "000000000000"))
+    spec = RunnerSpec(f"default/{stream}", "default/hello", 3, place, policy)
+    open_queue = partial(StreamSource.open, await connect(nats_url), place, policy)
+    runner = Runner(spec, open_queue, GatewayClient(gateway_url, "token"), lambda: 4, lambda _: None)
     runner.start()
     await asyncio.Event().wait()
 

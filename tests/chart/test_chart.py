@@ -193,13 +193,10 @@ def test_rights_stay_in_the_watched_namespace(render: Render) -> None:
 @pytest.mark.parametrize("role", ["gateway", "events"])
 def test_the_data_plane_only_reads_our_own_resources(render: Render, role: str) -> None:
     rights = named(render(), "ClusterRole", f"funclet-{role}")["rules"]
-    assert rights == [
-        {
-            "apiGroups": ["funclet.dev"],
-            "resources": ["functions", "versions", "aliases", "triggers"],
-            "verbs": ["get", "list", "watch"],
-        }
-    ]
+    resources = ["functions", "versions", "aliases", "triggers"]
+    ours = {"apiGroups": ["funclet.dev"], "resources": resources, "verbs": ["get", "list", "watch"]}
+    credentials_of_queues = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    assert rights == [ours, *([credentials_of_queues] if role == "events" else [])]
 
 
 def test_control_may_write_resources_only_for_the_management_api(render: Render) -> None:

@@ -29,7 +29,7 @@ SECRETS = {
 EVERYTHING_ON = ('watchNamespace="shop"', "managementApi.enabled=true")
 OF_THE_MANAGEMENT_API = {
     "control": {
-        "FUNCLET_PORT", "FUNCLET_INTERNAL_TOKEN", "FUNCLET_REGION", "FUNCLET_ACCESS_KEY_ID",
+        "FUNCLET_PORT", "FUNCLET_INTERNAL_TOKEN", "FUNCLET_ACCESS_KEY_ID",
         "FUNCLET_SECRET_ACCESS_KEY",
     },
     "gateway": {"FUNCLET_CONTROL_URL"},
@@ -79,7 +79,7 @@ def test_values_reach_their_settings(render: Render) -> None:
         'gateway={"queueLimit":2000000,"queueTimeoutSeconds":2.5,"defaultNamespace":"shop","service":{"port":8000},'
         '"queueLimitMib":1,"bodyLimitMib":2000000,"clientLimit":3000000}',
         'nats={"url":"nats://nats.messaging:4222","streamReplicas":3}',
-        'events={"asyncRetrySeconds":[0.5,2],"asyncResultSeconds":7200000,"deadLetterSeconds":60}',
+        'events={"sqsPolls":2000000,"asyncRetrySeconds":[0.5,2],"asyncResultSeconds":7200000,"deadLetterSeconds":60}',
     )
     scaler, gateway, events = (environment(objects, role) for role in ("scaler", "gateway", "events"))
     assert scaler["FUNCLET_WARM_POOL_SIZE"] == "0"
@@ -100,6 +100,7 @@ def test_values_reach_their_settings(render: Render) -> None:
     assert {role["FUNCLET_NATS_URL"] for role in roles} == {"nats://nats.messaging:4222"}
     settings = read_settings("events", events)
     assert settings.stream_replicas == 3
+    assert settings.sqs_polls == 2000000
     assert settings.async_retry_seconds == (0.5, 2)
     assert settings.async_result_seconds == 7200000
     assert settings.dead_letter_seconds == 60

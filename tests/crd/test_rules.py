@@ -22,7 +22,11 @@ ONE_CODE = "code must have exactly one of inline, files, configMap, url, imageUr
 ONE_DESTINATION = "a destination must have exactly one of function, subject, sqsQueueUrl or url"
 OTHER_SUBJECT = "a destination's subject must not have wildcards, nor begin with $, _INBOX. or funclet."
 OTHER_LETTERS = "deadLetterSubject must not begin with $, _INBOX. or funclet."
-ONE_SOURCE = "spec must have exactly one of http, jetstream, schedule"
+ONE_SOURCE = "spec must have exactly one of http, jetstream, sqs, schedule"
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+QUEUE_ARN = "arn:aws:sqs:eu-west-1:123456789012:orders"
+ONE_QUEUE = "sqs must have exactly one of queueUrl and queueArn"
+FIFO_BATCHES = "a FIFO queue takes a batchSize of at most 10"
 
 
 def route(path: str) -> Object:
@@ -31,6 +35,15 @@ def route(path: str) -> Object:
 
 def stream(**fields: Any) -> Object:
     return {"http": None, "jetstream": {"stream": "ORDERS", **fields}}
+
+
+def sqs(**fields: Any) -> Object:
+    return {"http": None, "sqs": {"queueUrl": QUEUE, **fields}}
+
+
+def by_arn(**fields: Any) -> Object:
+    given = {"queueArn": QUEUE_ARN, **fields}
+    return {"http": None, "sqs": {name: value for name, value in given.items() if value is not None}}
 
 
 def schedule(expression: str, **fields: Any) -> dict[str, Any]:
@@ -257,6 +270,49 @@ CASES: list[tuple[str, Object, Object, str]] = [
     ),
     ("triggers", {}, {"http": None}, ONE_SOURCE),
     ("triggers", stream(), {"jetstream": {"stream": "ORDERS"}}, ONE_SOURCE),
+    ("triggers", sqs(), {"sqs": {"queueUrl": QUEUE}}, ONE_SOURCE),
+    ("triggers", sqs(), sqs(queueArn=QUEUE_ARN), ONE_QUEUE),
+    ("triggers", by_arn(), by_arn(queueArn=None), ONE_QUEUE),
+    ("triggers", by_arn(), by_arn(queueArn=QUEUE_ARN.replace("sqs", "sns")), "queueArn in body should match"),
+    ("triggers", sqs(queueUrl="http://h:1/q"), sqs(queueUrl="sqs://h/q"), "queueUrl in body should match"),
+    ("triggers", sqs(endpointUrl="http://h:1"), sqs(endpointUrl="http://h/path"), "endpointUrl in body should match"),
+    ("triggers", sqs(region="eu-west-1"), sqs(region="EU West"), "region in body should match"),
+    (
+        "triggers",
+        sqs(credentialsSecret={"name": "aws"}),
+        sqs(credentialsSecret={"name": "Not A Name"}),
+        "credentialsSecret.name in body should match",
+    ),
+    (
+        "triggers",
+        sqs(batchSize=10000, maximumBatchingWindowInSeconds=1),
+        sqs(batchSize=11),
+        "a batchSize above 10 needs a maximumBatchingWindowInSeconds of 1 or more",
+    ),
+    (
+        "triggers",
+        sqs(queueUrl=f"{QUEUE}.fifo"),
+        sqs(queueUrl=f"{QUEUE}.fifo", maximumBatchingWindowInSeconds=1),
+        FIFO_BATCHES,
+    ),
+    (
+        "triggers",
+        by_arn(queueArn=f"{QUEUE_ARN}.fifo", batchSize=10),
+        by_arn(queueArn=f"{QUEUE_ARN}.fifo", batchSize=11, maximumBatchingWindowInSeconds=1),
+        FIFO_BATCHES,
+    ),
+    (
+        "triggers",
+        sqs(scalingConfig={"maximumConcurrency": 2}),
+        sqs(scalingConfig={"maximumConcurrency": 1}),
+        "should be greater than or equal to 2",
+    ),
+    (
+        "triggers",
+        sqs(scalingConfig={"maximumConcurrency": 1000}),
+        sqs(scalingConfig={"maximumConcurrency": 1001}),
+        "should be less than or equal to 1000",
+    ),
     ("triggers", schedule("rate(5 minutes)"), {"schedule": {"scheduleExpression": "rate(5 minutes)"}}, ONE_SOURCE),
     ("triggers", schedule("at(2027-01-01T00:00:00)"), schedule("hourly"), "scheduleExpression in body should match"),
     (

@@ -86,9 +86,7 @@ def shelf(seen_from: str) -> Iterator[Shelf]:
         def log_message(self, *parts: Any) -> None:
             """Nothing of this is worth a line."""
 
-    to = urlsplit(seen_from)
-    with socket.create_connection((to.hostname, to.port or 80)) as connection:
-        host = connection.getsockname()[0]
+    host = host_seen_from(seen_from)
     with ThreadingHTTPServer((host, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -97,3 +95,11 @@ def shelf(seen_from: str) -> Iterator[Shelf]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def host_seen_from(url: str) -> str:
+    """The address of this machine, as whoever serves this URL sees it."""
+    to = urlsplit(url)
+    with socket.create_connection((to.hostname, to.port or 80)) as connection:
+        host: str = connection.getsockname()[0]
+    return host

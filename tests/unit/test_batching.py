@@ -1,4 +1,4 @@
-"""When a batch is taken, and what becomes of its messages."""
+"""How a source is batched, and when a batch is taken."""
 
 from dataclasses import replace
 
@@ -8,23 +8,12 @@ from hypothesis import strategies as st
 
 from funclet.api.trigger import JetStreamSource
 from funclet.core.batching import (
-    Acknowledge,
-    Answer,
-    Delivery,
-    Failed,
-    GiveUp,
     Load,
     Policy,
-    Postponed,
-    Retry,
-    Succeeded,
     backlog_batches,
     batches_to_take,
-    describe_error,
-    find_failures,
     policy_of,
     poll_seconds,
-    settle,
 )
 
 POLICY = Policy(batch_size=10, window_seconds=0, maximum_receives=3, ack_wait_seconds=33)
@@ -107,73 +96,3 @@ def test_batches_in_flight_never_exceed_slots_or_limit(
 @pytest.mark.parametrize(("depth", "since_wake", "seconds"), [(1, 100, 0.2), (0, 0.1, 0.05), (0, 2, 5.0)])
 def test_the_stream_is_looked_at_as_often_as_it_needs(depth: int, since_wake: float, seconds: float) -> None:
     assert poll_seconds(depth, since_wake) == seconds
-
-
-@pytest.mark.parametrize(
-    ("payload", "failures"),
-    [
-        (b"", set()),
-        (b"null", set()),
-        (b"{}", set()),
-        (b'{"batchItemFailures": null}', set()),
-        (b'{"batchItemFailures": []}', set()),
-        (b'{"batchItemFailures": [{"itemIdentifier": "a"}]}', {"a"}),
-        (b'{"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "b"}]}', {"a", "b"}),
-        (b"not JSON", None),
-        (b'"text"', None),
-        (b"[]", None),
-        (b'{"batchItemFailures": "a"}', None),
-        (b'{"batchItemFailures": [{"itemIdentifier": ""}]}', None),
-        (b'{"batchItemFailures": [{"itemIdentifier": null}]}', None),
-        (b'{"batchItemFailures": [{"itemIdentifier": ["a"]}]}', None),
-        (b'{"batchItemFailures": [{"badKey": "a"}]}', None),
-        (b'{"batchItemFailures": ["a"]}', None),
-        (b'{"batchItemFailures": [{"itemIdentifier": "unknown"}]}', None),
-        (b"\xff", None),
-    ],
-)
-def test_the_answer_names_failed_messages_as_lambda_reads_it(payload: bytes, failures: set[str] | None) -> None:
-    assert find_failures(payload, ["a", "b"]) == failures
-
-
-FIRST, LAST = Delivery("first", 1), Delivery("last", 3)
-REPORTING = replace(POLICY, report_failures=True)
-NAMES_BOTH = b'{"batchItemFailures": [{"itemIdentifier": "first"}, {"itemIdentifier": "last"}]}'
-NAMES_FIRST = b'{"batchItemFailures": [{"itemIdentifier": "first"}]}'
-
-
-@pytest.mark.parametrize(
-    ("policy", "answer", "fates"),
-    [
-        (POLICY, Succeeded(b"anything"), [Acknowledge(), Acknowledge()]),
-        (POLICY, Succeeded(NAMES_BOTH), [Acknowledge(), Acknowledge()]),
-        (POLICY, Failed("Unhandled"), [Retry(0.5), GiveUp("Unhandled")]),
-        (POLICY, Postponed("Throttled"), [Retry(0.5, counts=False), Retry(2, counts=False)]),
-        (POLICY, Postponed("Throttled", 5), [Retry(5, counts=False), Retry(5, counts=False)]),
-        (POLICY, Postponed("Throttled", 0), [Retry(0.5, counts=False), Retry(2, counts=False)]),
-        (REPORTING, Succeeded(b"null"), [Acknowledge(), Acknowledge()]),
-        (REPORTING, Succeeded(NAMES_FIRST), [Retry(0.5), Acknowledge()]),
-        (REPORTING, Succeeded(NAMES_BOTH), [Retry(0.5), GiveUp("BatchItemFailure")]),
-        (REPORTING, Succeeded(b"["), [Retry(0.5), GiveUp("MalformedBatchItemFailures")]),
-        (REPORTING, Failed("Unhandled"), [Retry(0.5), GiveUp("Unhandled")]),
-    ],
-)
-def test_the_answer_settles_each_message(policy: Policy, answer: Answer, fates: list[object]) -> None:
-    assert settle(policy, [FIRST, LAST], answer) == fates
-
-
-@pytest.mark.parametrize(
-    ("payload", "line"),
-    [
-        (b'{"errorMessage": "no\\nluck", "errorType": "ValueError"}', "Unhandled: ValueError: no luck"),
-        (b'{"errorMessage": "no luck"}', "Unhandled: no luck"),
-        (b"not JSON", "Unhandled"),
-        (b"[]", "Unhandled"),
-    ],
-)
-def test_an_error_is_described_in_one_line(payload: bytes, line: str) -> None:
-    assert describe_error("Unhandled", payload) == line
-
-
-def test_a_long_error_is_cut() -> None:
-    assert len(describe_error("Unhandled", b'{"errorMessage": "' + b"x" * 10_000 + b'"}')) == 512

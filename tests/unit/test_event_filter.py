@@ -112,7 +112,7 @@ def test_a_body_that_is_nested_without_end_is_a_text() -> None:
 )
 def test_a_wrong_pattern_is_refused_with_what_would_be_right(pattern: str, said: str) -> None:
     source = JetStreamSource.model_validate({"stream": "S", "filterCriteria": {"filters": [{"pattern": pattern}]}})
-    problem = filter_problem(source)
+    problem = filter_problem(source, "jetstream")
     assert problem.startswith("spec.jetstream.filterCriteria.filters[0].pattern")
     assert said in problem
 

@@ -9,6 +9,7 @@ from funclet.api.function import Function
 from funclet.api.function_status import FunctionStatus
 from funclet.api.trigger import Trigger
 from funclet.core.resolve import (
+    RETRIED_REASONS,
     CodeProblem,
     FunctionFacts,
     Package,
@@ -22,6 +23,7 @@ from funclet.core.resolve import (
 )
 from funclet.core.revision import find_revision
 from funclet.core.routes import find_holders, find_winner
+from funclet.core.sqs_queue import QueueFacts, QueueProblem
 from funclet.core.subjects import matches
 
 CODE = Package("c" * 64, 123)
@@ -167,6 +169,34 @@ def test_a_route_that_was_lost_is_lost_for_all_its_methods() -> None:
 
 
 ORDERS = StreamFacts(exists=True, subjects=("orders.>", "returns"))
+
+
+def sqs_trigger(**spec: Any) -> Trigger:
+    source = {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}
+    return Trigger.model_validate(
+        {"metadata": {"name": "t"}, "spec": {"function": {"name": "f"}, "sqs": source, **spec}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "timeout", "expected", "runs"),
+    [
+        (QueueFacts("arn", 30), 30, ("True", "Resolved"), True),
+        (QueueFacts("arn", 30), None, ("True", "Resolved"), True),
+        (QueueFacts("arn", 29), 30, ("False", "VisibilityTimeoutTooShort"), False),
+        *(
+            (QueueProblem(reason, "m"), 3, ("False", reason), True)
+            for reason in ("QueueNotFound", "AccessDenied", "Unreachable", "SecretNotFound")
+        ),
+    ],
+)
+def test_the_queue_of_a_trigger(
+    found: QueueFacts | QueueProblem, timeout: int | None, expected: tuple[str, str], runs: bool
+) -> None:
+    status = decide_trigger(sqs_trigger(), TriggerFacts(SERVING, queue=found, timeout_seconds=timeout), "t")
+    assert reason_of(status) == expected
+    assert may_run(sqs_trigger().model_copy(update={"status": status})) is runs
+    assert expected[0] == "True" or expected[1] in RETRIED_REASONS
 
 
 def queue(subject: str, dead: str | None = None, **spec: Any) -> Trigger:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funclet.core.sqs_event import Message, Queue, to_payloads, to_record
+from funclet.core.sqs_event import Message, Queue, next_payload, to_record
 
 QUEUE = Queue("ORDERS", "us-east-1", "000000000000")
 
@@ -72,13 +72,15 @@ def test_bytes_that_are_no_text_travel_as_base64() -> None:
 )
 def test_payloads_keep_all_messages_in_order_and_stay_below_the_limit(bodies: list[bytes], limit: int) -> None:
     messages = [message(number, body) for number, body in enumerate(bodies)]
-    payloads = to_payloads(messages, QUEUE, limit)
-    assert [member for members, _ in payloads for member in members] == messages
-    for members, payload in payloads:
+    rest = messages
+    while rest:
+        count, payload = next_payload(rest, QUEUE, limit)
+        members, rest = rest[:count], rest[count:]
         records = json.loads(payload)["Records"]
         assert [record["messageId"] for record in records] == [member.message_id for member in members]
         assert len(payload) <= limit or len(members) == 1
 
 
 def test_a_batch_below_the_limit_is_one_event() -> None:
-    assert len(to_payloads([message(number) for number in range(100)], QUEUE)) == 1
+    count, _ = next_payload([message(number) for number in range(100)], QUEUE)
+    assert count == 100

@@ -56,6 +56,7 @@ class Destinations:
 
     async def close(self) -> None:
         """Closes all connections."""
+        await self._sqs.close()
         if self._session is not None:
             await self._session.close()
 

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from funclet.api.batches import BatchSettings
 from funclet.api.meta import API_VERSION, ApiModel, Condition, ObjectMeta, StatusModel, rule, rules
 from funclet.api.reference import QualifiedReference
+from funclet.api.sqs import SqsSource
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"]
 
@@ -46,26 +48,7 @@ class HttpSource(ApiModel):
     )
 
 
-class Filter(ApiModel):
-    """One pattern of filterCriteria."""
-
-    pattern: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="""JSON of the record's shape, with lists of what a value may be: '{"body": {"kind": ["new"]}}'.""",
-    )
-
-
-class FilterCriteria(ApiModel):
-    """Which records reach the function: those that match one of the patterns; the others are done with.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
-    """
-
-    filters: list[Filter] = Field(min_length=1, max_length=5, description="The patterns.")
-
-
-class JetStreamSource(ApiModel):
+class JetStreamSource(BatchSettings):
     """A NATS JetStream stream, consumed as Lambda consumes an SQS queue; records have the shape of SQS records.
 
     Names and meanings are those of Lambda's event source mapping (CreateEventSourceMapping).
@@ -84,19 +67,6 @@ class JetStreamSource(ApiModel):
     )
     subject: NatsSubject = Field(
         default=">", description="Which subjects of the stream; * and > as NATS has them. Default: all."
-    )
-    batch_size: int = Field(default=10, ge=1, le=10000, description="The most messages in one invocation.")
-    maximum_batching_window_in_seconds: int = Field(
-        default=0, ge=0, le=300, description="How long to gather messages before invoking, in seconds."
-    )
-    function_response_types: list[Literal["ReportBatchItemFailures"]] = Field(
-        default_factory=list,
-        max_length=1,
-        description="ReportBatchItemFailures: the answer's batchItemFailures name the messages to deliver again.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-    )
-    filter_criteria: FilterCriteria | None = Field(
-        default=None, description="Which messages reach the function. Absent: all. The others are acknowledged."
     )
     maximum_concurrency: int | None = Field(
         default=None, ge=1, le=1000, description="The most batches in flight. Absent: as many as the function may have."
@@ -166,7 +136,7 @@ class ScheduleSource(ApiModel):
         return given
 
 
-SOURCES = ("http", "jetstream", "schedule")
+SOURCES = ("http", "jetstream", "sqs", "schedule")
 
 
 class TriggerSpec(ApiModel):
@@ -174,7 +144,7 @@ class TriggerSpec(ApiModel):
 
     model_config = rules(
         rule(
-            "[has(self.http), has(self.jetstream), has(self.schedule)].exists_one(s, s)",
+            "[has(self.http), has(self.jetstream), has(self.sqs), has(self.schedule)].exists_one(s, s)",
             f"spec must have exactly one of {', '.join(SOURCES)}",
         ),
     )
@@ -183,6 +153,7 @@ class TriggerSpec(ApiModel):
     enabled: bool = Field(default=True, description="False stops the trigger and keeps it.")
     http: HttpSource | None = Field(default=None, description="An HTTP route.")
     jetstream: JetStreamSource | None = Field(default=None, description="A NATS JetStream stream as a queue.")
+    sqs: SqsSource | None = Field(default=None, description="An SQS queue.")
     schedule: ScheduleSource | None = Field(default=None, description="A schedule.")
 
     @model_validator(mode="after")
@@ -197,7 +168,8 @@ class TriggerStatus(StatusModel):
     """What control found.
 
     Reasons of the condition Ready: Resolved (True); FunctionNotFound, FunctionNotReady, QualifierNotFound, InvalidSpec,
-    RouteConflict, StreamNotFound, DeadLetterLoop, Disabled (False).
+    RouteConflict, StreamNotFound, DeadLetterLoop, QueueNotFound, AccessDenied, Unreachable, VisibilityTimeoutTooShort,
+    SecretNotFound, Disabled (False).
     """
 
     observed_generation: int = Field(default=0, ge=0, description="The generation that this status speaks of.")

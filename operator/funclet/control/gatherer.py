@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from funclet.adapters.code_fetch import CodeFetcher, Packages
 from funclet.adapters.resources import Resources
+from funclet.adapters.sqs_access import QueueLookup
 from funclet.adapters.streams import StreamLookup
 from funclet.api.function import Function
 from funclet.api.trigger import Trigger
@@ -20,6 +21,7 @@ from funclet.core.resolve import (
     secret_names,
 )
 from funclet.core.runtimes import check_package
+from funclet.core.sqs_queue import QueueFacts, QueueProblem
 from funclet.errors import InvalidSpec, Unavailable
 
 
@@ -31,12 +33,14 @@ class Gatherer:
         resources: Resources,
         packages: Packages,
         streams: StreamLookup,
+        queues: QueueLookup,
         directories: bool,
         find_runtime_problem: Callable[[str], str],
     ) -> None:
         self._resources = resources
         self._packages = packages
         self._streams = streams
+        self._queues = queues
         self._code = CodeFetcher(resources, packages, directories=directories)
         self._find_runtime_problem = find_runtime_problem
 
@@ -88,3 +92,9 @@ class Gatherer:
             if find(trigger.status.conditions, READY) is not None:
                 raise
             return None
+
+    async def find_queue(self, trigger: Trigger) -> QueueFacts | QueueProblem | None:
+        """None: it has none, or is disabled and asks nobody."""
+        if trigger.spec.sqs is None or not trigger.spec.enabled:
+            return None
+        return await self._queues.find(trigger.spec.sqs, trigger.metadata.namespace)

@@ -14,6 +14,8 @@ from funclet.adapters.kube import KubeResources
 from funclet.adapters.kube_store import KubeStore
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.sigv4 import Key
+from funclet.adapters.sqs import SqsClient
+from funclet.adapters.sqs_access import SqsAccess
 from funclet.adapters.streams import Streams
 from funclet.control.management.server import ManagementServer
 from funclet.control.operator import run_kopf
@@ -71,7 +73,9 @@ async def run(settings: ControlSettings) -> None:
         nats = await jetstream.connect(settings.nats_url, "funclet-control")
         stack.push_async_callback(nats.close)
         packages = LazyPackages(nats, settings.stream_replicas)
-        control = Control(resources, packages, Streams(nats), run_kopf, settings.watch_namespace)
+        queues = SqsAccess(resources, SqsClient(), settings.region)
+        stack.push_async_callback(queues.close)
+        control = Control(resources, packages, Streams(nats), queues, run_kopf, settings.watch_namespace)
         health = HealthServer(settings.metrics_port, ready=lambda: control.ready)
         await health.start()
         stack.push_async_callback(health.stop)

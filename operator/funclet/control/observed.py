@@ -86,12 +86,14 @@ def references_of(function: Function | Unreadable[FunctionStatus] | None) -> lis
 
 
 def targets_of(trigger: Trigger | Unreadable[TriggerStatus] | None) -> list[Hashable]:
-    """What a Trigger's state hangs on: its Function's key, and its route."""
+    """What a Trigger's state hangs on: its Function's key, its route, and the Secret of its queue."""
     if not isinstance(trigger, Trigger):
         return []
     route = route_of(trigger)
     function = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
-    return [function, *([route] if route else [])]
+    secret = trigger.spec.sqs.credentials_secret if trigger.spec.sqs else None
+    secrets = [("Secret", f"{trigger.metadata.namespace}/{secret.name}")] if secret else []
+    return [function, *([route] if route else []), *secrets]
 
 
 def wish(trigger: Trigger | Unreadable[TriggerStatus]) -> tuple[str, int]:

@@ -28,6 +28,7 @@ from funclet.core.publishing import (
     function_of,
     secrets_of,
 )
+from funclet.core.qualifiers import LATEST
 from funclet.core.validation import describe
 
 logger = logging.getLogger(__name__)
@@ -184,6 +185,18 @@ class Publisher:
         aliases = (self.aliases[key] for key in self._aliases_of.keys(function))
         names = {alias.spec.name for alias in aliases if alias.status.active is not None}
         return frozenset(map(str, self.published_of(function))) | names
+
+    def timeout_of(self, function: str, qualifier: str | None) -> int | None:
+        """The longest timeout, in seconds, of what this leads to; None: to nothing yet."""
+        if qualifier is None or qualifier == LATEST:
+            known = self._find_function(function)
+            actives = [known.status.active] if known else []
+        else:
+            routes = [self.aliases[key].status.active for key in self._aliases_of.keys(f"{function}:{qualifier}")]
+            names = [name for route in routes if route for name in (route.function_version, route.additional_version)]
+            statuses = [self.versions[key].status for key in self._versions_of.keys(function)]
+            actives = [status.snapshot for status in statuses if str(status.version) in (names or [qualifier])]
+        return max((active.spec["timeout"] for active in actives if active), default=None)
 
     def _find_function(self, function: str) -> KnownFunction | None:
         found = self._functions.get(function)

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Hashable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import DELETED, SYNCED, ResourceEvent, Resources, split_key
+from funclet.adapters.sqs_access import QueueLookup
 from funclet.adapters.streams import StreamLookup
 from funclet.api.function import Function
 from funclet.api.function_status import FunctionStatus
@@ -32,7 +34,6 @@ from funclet.core.arn import account_id
 from funclet.core.conditions import READY, Finding, find
 from funclet.core.resolve import (
     RETRIED_REASONS,
-    StreamFacts,
     TriggerFacts,
     decide_function,
     decide_invalid_function,
@@ -68,13 +69,14 @@ class Reconciler:
         resources: Resources,
         packages: Packages,
         streams: StreamLookup,
+        queues: QueueLookup,
         *,
         directories: bool = False,
         find_runtime_problem: Callable[[str], str] = lambda runtime: "",
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._resources = resources
-        self._gatherer = Gatherer(resources, packages, streams, directories, find_runtime_problem)
+        self._gatherer = Gatherer(resources, packages, streams, queues, directories, find_runtime_problem)
         self._now = now
         self._queue = WorkQueue()
         self._functions: dict[str, Function | Unreadable[FunctionStatus]] = {}
@@ -117,6 +119,7 @@ class Reconciler:
                     self._publisher.secret_changed(event.key)
                 for key in self._references.keys((kind, event.key)):
                     self.enqueue("Function", key)
+                self._enqueue_triggers((kind, event.key))
 
     async def follow(self, kind: str) -> None:
         """Observe a kind for ever through `resources`."""
@@ -263,22 +266,27 @@ class Reconciler:
             finding = Finding(False, "InvalidSpec", trigger.message)
             status = settle_trigger(trigger.status, trigger.metadata.generation, finding, self._now())
         else:
-            stream = await self._gatherer.find_stream(trigger)
-            status = decide_trigger(trigger, self._trigger_facts(key, trigger, stream), self._now())
+            stream, queue = await self._gatherer.find_stream(trigger), await self._gatherer.find_queue(trigger)
+            facts = replace(self._trigger_facts(key, trigger), stream=stream, queue=queue)
+            status = decide_trigger(trigger, facts, self._now())
         if status != trigger.status:
             await self._apply("Trigger", trigger.metadata, status)
         ready = find(status.conditions, READY)
         return ready is not None and ready.reason in RETRIED_REASONS
 
-    def _trigger_facts(self, key: str, trigger: Trigger, stream: StreamFacts | None) -> TriggerFacts:
+    def _trigger_facts(self, key: str, trigger: Trigger) -> TriggerFacts:
         target = f"{trigger.metadata.namespace}/{trigger.spec.function.name}"
         function = self._functions.get(target)
         route = route_of(trigger)
         keys = self._targets.keys(route) - {key} if route else frozenset()
         rivals = (self._triggers.get(rival) for rival in sorted(keys))
         others = tuple(rival for rival in rivals if isinstance(rival, Trigger))
-        qualifiers = self._publisher.qualifiers_of(target)
-        return TriggerFacts(function.status if function else None, others, stream, qualifiers)
+        return TriggerFacts(
+            function.status if function else None,
+            others,
+            qualifiers=self._publisher.qualifiers_of(target),
+            timeout_seconds=self._publisher.timeout_of(target, trigger.spec.function.qualifier),
+        )
 
     async def _apply(self, kind: str, metadata: ObjectMeta, status: FunctionStatus | TriggerStatus) -> None:
         wire = status.to_wire()

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from funclet.adapters.code_fetch import Packages
 from funclet.adapters.resources import ResourceEvent, Resources
+from funclet.adapters.sqs_access import QueueLookup
 from funclet.adapters.streams import StreamLookup
 from funclet.control.instances import InstanceCounter
 from funclet.control.reconciler import OWN_KINDS, Reconciler
@@ -24,10 +25,11 @@ class Control:
         resources: Resources,
         packages: Packages,
         streams: StreamLookup,
+        queues: QueueLookup,
         watch: Watcher,
         namespace: str | None = None,
     ) -> None:
-        self.reconciler = Reconciler(resources, packages, streams)
+        self.reconciler = Reconciler(resources, packages, streams, queues)
         self._counter = InstanceCounter(resources)
         self._watch = watch
         self._namespace = namespace

@@ -21,7 +21,7 @@ class ControlSettings(RoleSettings):
     secret_access_key: str = ""
     """Its secret. Required with the port."""
     region: str = "us-east-1"
-    """The region in ARNs."""
+    """The region in ARNs, and of SQS servers whose name does not tell theirs."""
     stream_replicas: int = Field(default=1, ge=1, le=5)
     """NATS servers that hold each code package, where this role makes their bucket."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from funclet.api.trigger import JetStreamSource
+from funclet.api.batches import BatchSettings
 from funclet.errors import InvalidSpec
 
 Pattern = Mapping[str, Any]
@@ -52,19 +52,19 @@ class EventFilter:
         return not self.texts or any(_allows(pattern, record, body) for pattern in self._patterns)
 
 
-def filter_of(source: JetStreamSource) -> EventFilter:
+def filter_of(source: BatchSettings) -> EventFilter:
     """A source's filter. Raises InvalidSpec."""
     criteria = source.filter_criteria
     return EventFilter(tuple(each.pattern for each in criteria.filters) if criteria else ())
 
 
-def filter_problem(source: JetStreamSource | None) -> str:
-    """What is wrong with it; empty when nothing is."""
+def filter_problem(source: BatchSettings | None, name: str) -> str:
+    """What is wrong with the filter of the source of this name; empty when nothing is."""
     try:
         if source is not None:
             filter_of(source)
     except InvalidSpec as error:
-        return f"spec.jetstream.filterCriteria.{error.message}"
+        return f"spec.{name}.filterCriteria.{error.message}"
     return ""
 
 

@@ -18,11 +18,14 @@ from funclet.core.qualifiers import LATEST, qualify
 from funclet.core.revision import revision_digest
 from funclet.core.routes import find_winner, http_problem
 from funclet.core.schedule import schedule_problem
+from funclet.core.sqs_queue import QUEUE_PROBLEMS, VISIBILITY_TOO_SHORT, QueueFacts, QueueProblem, judge_queue
 from funclet.core.subjects import has_wildcard, matches
 
 STREAM_NOT_FOUND = "StreamNotFound"
 DEAD_LETTER_LOOP = "DeadLetterLoop"
-"""Such a Trigger is not run: each dead letter would be delivered to it again."""
+"""Each dead letter would be delivered to the Trigger again."""
+REFUSED_REASONS = frozenset({DEAD_LETTER_LOOP, VISIBILITY_TOO_SHORT})
+"""Such a Trigger is not run."""
 
 RETRIED_REASONS = frozenset(
     {
@@ -34,6 +37,8 @@ RETRIED_REASONS = frozenset(
         STREAM_NOT_FOUND,
         DEAD_LETTER_LOOP,
         "RuntimeNotFound",
+        VISIBILITY_TOO_SHORT,
+        *QUEUE_PROBLEMS,
     }
 )
 """What may become right without a change of the Function or Trigger itself."""
@@ -183,6 +188,10 @@ class TriggerFacts:
     stream: StreamFacts | None = None
     qualifiers: frozenset[str] = frozenset()
     """The versions and aliases of the Function."""
+    queue: QueueFacts | QueueProblem | None = None
+    """None when the Trigger has none."""
+    timeout_seconds: int | None = None
+    """The longest of the versions that the Trigger may invoke."""
 
 
 def decide_trigger(trigger: Trigger, facts: TriggerFacts, now: str) -> TriggerStatus:
@@ -206,12 +215,18 @@ def judge_trigger(trigger: Trigger, facts: TriggerFacts) -> Finding:
         return Finding(False, "RouteConflict", _conflict_message(trigger, winner))
     if trigger.spec.jetstream and facts.stream and (problem := _judge_stream(trigger.spec.jetstream, facts.stream)):
         return problem
+    if (
+        trigger.spec.sqs
+        and facts.queue
+        and (problem := judge_queue(trigger.spec.sqs, facts.queue, facts.timeout_seconds))
+    ):
+        return problem
     return _judge_target(trigger.spec.function, facts)
 
 
 def _spec_problem(spec: TriggerSpec) -> str:
     queue = spec.jetstream
-    about_queue = _dead_letter_problem(queue) or filter_problem(queue)
+    about_queue = _dead_letter_problem(queue) or filter_problem(queue, "jetstream") or filter_problem(spec.sqs, "sqs")
     return http_problem(spec.http) or about_queue or schedule_problem(spec.schedule)
 
 
@@ -244,7 +259,7 @@ def _judge_stream(source: JetStreamSource, stream: StreamFacts) -> Finding | Non
 def may_run(trigger: Trigger) -> bool:
     """Whether events may take this Trigger's messages: it is enabled, and control has not refused it."""
     ready = find(trigger.status.conditions, READY)
-    return trigger.spec.enabled and (ready is None or ready.reason != DEAD_LETTER_LOOP)
+    return trigger.spec.enabled and (ready is None or ready.reason not in REFUSED_REASONS)
 
 
 def invoked_by(trigger: Trigger) -> str:

@@ -298,10 +298,10 @@ def function_attributes(region: str, key: str, trigger: str, route: str = "") ->
     return (*common, ("http.route", route)) if route else common
 
 
-def message_attributes(operation: str, destination: str) -> Attributes:
-    """What all messages of a subject share. https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/"""
+def message_attributes(operation: str, destination: str, system: str = "nats") -> Attributes:
+    """What all messages of a subject or queue share. https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/"""
     return (
-        ("messaging.system", "nats"),
+        ("messaging.system", system),
         ("messaging.operation.name", operation),
         ("messaging.operation.type", {"publish": "send"}.get(operation, operation)),
         ("messaging.destination.name", destination),

@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 BODY_ENCODING_ATTRIBUTE = "Funclet-Body-Encoding"
@@ -21,6 +21,37 @@ PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's limit for a synchronous invocation's payload."""
 
 ENVELOPE_BYTES = len(b'{"Records":[]}')
+
+
+class QueueMessage(Protocol):
+    """One message of an event source, as it was delivered this time."""
+
+    @property
+    def message_id(self) -> str:
+        """The same at all deliveries."""
+
+    @property
+    def receipt(self) -> str:
+        """What this delivery is settled by."""
+
+    @property
+    def receives(self) -> int:
+        """How often it was given to the function, this time included."""
+
+    @property
+    def group(self) -> str:
+        """Messages of one group are handled in their order; empty: no order is kept."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What its sender says beside the body."""
+
+    @property
+    def place(self) -> Mapping[str, object]:
+        """What a log says of it: where to find it, never what is in it."""
+
+    def content(self, queue: "Queue") -> dict[str, Any]:
+        """The fields of its record that are its own: body, attributes, messageAttributes, md5OfBody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +79,75 @@ class Message:
         except ValueError:
             return str(uuid.uuid5(NAMESPACE, f"{self.stream}/{self.sequence}"))
 
+    @property
+    def group(self) -> str:
+        """A stream's messages are handled side by side."""
+        return ""
+
+    @property
+    def place(self) -> Mapping[str, object]:
+        """Where it is in which stream."""
+        return {"stream": self.stream, "sequence": self.sequence}
+
+    def content(self, queue: "Queue") -> dict[str, Any]:
+        """What SQS would say of it."""
+        body, attributes = _body_and_attributes(self)
+        return {
+            "body": body,
+            "attributes": {
+                "ApproximateReceiveCount": str(self.receives),
+                "SentTimestamp": str(self.sent_ms),
+                "SenderId": queue.account,
+                "ApproximateFirstReceiveTimestamp": str(self.first_received_ms),
+            },
+            "messageAttributes": {name: _string_attribute(value) for name, value in attributes.items()},
+            "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
     """The queue that the records claim to come from."""
 
-    stream: str
+    name: str
     region: str
     account: str
+    partition: str = "aws"
 
     @property
     def arn(self) -> str:
         """Amazon resource name of the queue."""
-        return f"arn:aws:sqs:{self.region}:{self.account}:{self.stream}"
+        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
 
 
-def to_record(message: Message, queue: Queue) -> dict[str, Any]:
+def to_record(message: QueueMessage, queue: Queue) -> dict[str, Any]:
     """One element of `Records`."""
-    body, attributes = _body_and_attributes(message)
     return {
         "messageId": message.message_id,
         "receiptHandle": message.receipt,
-        "body": body,
-        "attributes": {
-            "ApproximateReceiveCount": str(message.receives),
-            "SentTimestamp": str(message.sent_ms),
-            "SenderId": queue.account,
-            "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
-        },
-        "messageAttributes": {name: _string_attribute(value) for name, value in attributes.items()},
-        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        **message.content(queue),
         "eventSource": "aws:sqs",
         "eventSourceARN": queue.arn,
         "awsRegion": queue.region,
     }
 
 
-def to_payloads(
-    messages: Sequence[Message], queue: Queue, limit_bytes: int = PAYLOAD_LIMIT_BYTES
-) -> list[tuple[list[Message], bytes]]:
-    """The batch as events, each with the messages in it: one event, or more where one would be beyond the limit.
+def next_payload(
+    messages: Sequence[QueueMessage], queue: Queue, limit_bytes: int = PAYLOAD_LIMIT_BYTES
+) -> tuple[int, bytes]:
+    """An event of as many of the first messages as the limit allows, and how many these are.
 
-    A message that is beyond the limit by itself stays alone; refusing it is the gateway's to do.
+    A message that is beyond the limit by itself is alone in its event; refusing it is the gateway's to do.
     """
-    groups: list[tuple[list[Message], list[bytes]]] = []
-    size = limit_bytes
+    records: list[bytes] = []
+    size = ENVELOPE_BYTES
     for message in messages:
         record = json.dumps(to_record(message, queue), ensure_ascii=False, separators=(",", ":")).encode()
-        if not groups or size + len(record) + 1 > limit_bytes:
-            groups.append(([], []))
-            size = ENVELOPE_BYTES
         size += len(record) + 1  # and a comma
-        groups[-1][0].append(message)
-        groups[-1][1].append(record)
-    return [(members, _event(records)) for members, records in groups]
+        if records and size > limit_bytes:
+            break
+        records.append(record)
+    return len(records), _event(records)
 
 
 def _event(records: Iterable[bytes]) -> bytes:

@@ -61,7 +61,7 @@ async def run(settings: EventsSettings) -> None:
         if spans is not None:
             await spans.start()
             stack.push_async_callback(spans.stop)
-        events = Events(settings, catalog, nats, gateway, scaler, spans)
+        events = Events(settings, catalog, nats, gateway, scaler, resources, spans)
         await events.start()
         stack.push_async_callback(events.stop)
         await catalog.run()

@@ -12,16 +12,12 @@ from funclet.adapters.metrics import forget_trigger
 from funclet.adapters.otlp.exporter import SpanExporter
 from funclet.adapters.scaler_client import ScalerClient
 from funclet.adapters.schedule_journal import ScheduleJournal
+from funclet.adapters.sqs import SqsClient
+from funclet.adapters.sqs_access import Secrets, SqsAccess
 from funclet.api.trigger import Trigger
-from funclet.core.arn import account_id
-from funclet.core.batching import policy_of
-from funclet.core.event_filter import filter_of
 from funclet.core.messages import Draining, FeedMessage
 from funclet.core.qualifiers import AliasRoute, function_key
-from funclet.core.resolve import invoked_by, may_run
-from funclet.core.revision import Revision
-from funclet.core.sqs_event import Queue
-from funclet.errors import InvalidSpec
+from funclet.core.resolve import invoked_by
 from funclet.events.asynchronous import AsynchronousInvocations
 from funclet.events.cancellation import cancel
 from funclet.events.demand import DemandLedger, report_forever
@@ -29,6 +25,7 @@ from funclet.events.runner import Runner, RunnerSpec
 from funclet.events.schedules import Schedules, plan_schedule
 from funclet.events.settings import EventsSettings
 from funclet.events.slots import Slots
+from funclet.events.sources import Sources, plan_runner
 from funclet.events.tracing import EventTracer
 
 log = logging.getLogger(__name__)
@@ -49,6 +46,7 @@ class Events:
         nats: Client,
         gateway_client: GatewayClient,
         scaler_client: ScalerClient,
+        secrets: Secrets,
         spans: SpanExporter | None = None,
     ) -> None:
         self._settings = settings
@@ -56,6 +54,7 @@ class Events:
         self._nats = nats
         self._gateway = gateway_client
         self._scaler = scaler_client
+        self._sources = Sources(nats, SqsAccess(secrets, SqsClient(settings.sqs_polls), settings.region))
         self._slots = Slots()
         self._ledger = DemandLedger()
         self._runners: dict[str, Runner] = {}
@@ -92,6 +91,7 @@ class Events:
             self._retire(key)
         await self._schedules.stop()
         await asyncio.gather(self._asynchronous.stop(), *self._retiring)
+        await self._sources.close()
         await cancel(self._tasks)
 
     def _apply(self, message: FeedMessage) -> None:
@@ -138,7 +138,7 @@ class Events:
     def _begin(self, spec: RunnerSpec) -> None:
         runner = Runner(
             spec,
-            self._nats,
+            self._sources.opener(spec),
             self._gateway,
             slots=lambda: self._usable_slots(spec.function),
             report=lambda backlog: self._ledger.put(spec.function, spec.trigger, backlog),
@@ -147,7 +147,9 @@ class Events:
         self._runners[spec.trigger] = runner
         self._slots.listen(spec.function, runner.notice)
         runner.start()
-        log.info("trigger started", extra={"trigger": spec.trigger, "function": spec.function, "stream": spec.stream})
+        log.info(
+            "trigger started", extra={"trigger": spec.trigger, "function": spec.function, "source": spec.place.name}
+        )
 
     def _retire(self, key: str) -> None:
         runner = self._runners.pop(key)
@@ -162,25 +164,3 @@ class Events:
     def _usable_slots(self, function: str) -> int:
         revision = self._catalog.functions.get(function)
         return 0 if revision is None else self._slots.count(function, revision.revision)
-
-
-def plan_runner(key: str, trigger: Trigger, revision: Revision | None, region: str) -> RunnerSpec | None:
-    """What should run for a Trigger. None: it is disabled or refused, has another source, or has no function."""
-    source = trigger.spec.jetstream
-    if source is None or not may_run(trigger) or revision is None:
-        return None
-    try:
-        event_filter = filter_of(source)
-    except InvalidSpec:
-        return None
-    return RunnerSpec(
-        trigger=key,
-        function=revision.key,
-        timeout_seconds=revision.timeout_seconds,
-        stream=source.stream,
-        subject=source.subject,
-        policy=policy_of(source, revision.timeout_seconds),
-        source=Queue(source.stream, region, account_id(trigger.metadata.namespace)),
-        filter=event_filter,
-        invoked=invoked_by(trigger),
-    )

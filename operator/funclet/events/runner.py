@@ -1,22 +1,23 @@
-"""The runner of one JetStream Trigger: observe the depth, report it, take batches that have a slot, wait."""
+"""The runner of one Trigger with a queue: observe the depth, report it, take batches that have a slot, wait."""
 
 import asyncio
 import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from nats.aio.client import Client
-
 from funclet.adapters.gateway_client import GatewayClient, Invocation
-from funclet.adapters.sources.jetstream import STREAM_NOT_FOUND, JetStreamQueue
+from funclet.adapters.sources.jetstream import STREAM_NOT_FOUND
+from funclet.adapters.sources.queue import SourceQueue
+from funclet.adapters.sources.stream import StreamPlace
 from funclet.core.backoff import RECONNECTION
 from funclet.core.batching import Load, Policy, backlog_batches, batches_to_take, poll_seconds
 from funclet.core.event_filter import EventFilter
-from funclet.core.sqs_event import Message, Queue, to_record
+from funclet.core.sqs_event import QueueMessage, to_record
+from funclet.core.sqs_queue import QUEUE_NOT_FOUND, SqsPlace
 from funclet.errors import Unavailable
 from funclet.events.batch import Receipts, Settler, count_batch, run_batch
 from funclet.events.cancellation import cancel
@@ -25,6 +26,8 @@ from funclet.events.tracing import EventTracer, batch_error, batch_headers
 log = logging.getLogger(__name__)
 
 ALL = EventFilter()
+NOT_THERE = (STREAM_NOT_FOUND, QUEUE_NOT_FOUND)
+"""What does not exist holds nothing; what cannot be read, nobody knows how much."""
 SHARE_GAIN = 0.2
 """Of the latest batch, in the share of messages that pass a filter."""
 
@@ -38,27 +41,24 @@ class RunnerSpec:
     function: str
     """Whose slots are counted on: for an alias, those of the version that gets most."""
     timeout_seconds: int
-    stream: str
-    subject: str
+    place: StreamPlace | SqsPlace
     policy: Policy
-    source: Queue
     filter: EventFilter = ALL
     invoked: str = ""
     """The function with the Trigger's qualifier, if it has one."""
 
-    @property
-    def consumer(self) -> str:
-        """Name of the durable consumer: no dots in it, and no two Triggers have the same (DNS names have no `_`)."""
-        return "funclet_" + self.trigger.replace("/", "_").replace(".", "_")
-
 
 class Runner:
-    """Runs one Trigger. `slots` tells how many invocations of its function can run now; `report` takes its backlog."""
+    """Runs one Trigger.
+
+    `open_queue` opens its source, `slots` tells how many invocations of its function can run now, `report` takes its
+    backlog.
+    """
 
     def __init__(
         self,
         spec: RunnerSpec,
-        nats: Client,
+        open_queue: Callable[[], Awaitable[SourceQueue]],
         gateway: GatewayClient,
         slots: Callable[[], int],
         report: Callable[[int | None], None],
@@ -66,7 +66,7 @@ class Runner:
     ) -> None:
         self._tracer = tracer or EventTracer(None)
         self.spec = spec
-        self._nats = nats
+        self._open_queue = open_queue
         self._gateway = gateway
         self._slots = slots
         self._report = report
@@ -112,7 +112,7 @@ class Runner:
                 await self._serve()
             except Unavailable as error:
                 self._note_failure(error)
-                backlog = 0 if error.reason == STREAM_NOT_FOUND else None  # what does not exist holds nothing
+                backlog = 0 if error.reason in NOT_THERE else None
             except Exception:
                 log.exception("trigger failed", extra={"trigger": self.spec.trigger})
                 self._failures += 1
@@ -135,35 +135,37 @@ class Runner:
         self._failures = 0
 
     async def _serve(self) -> None:
-        """Until JetStream is away."""
-        spec = self.spec
-        queue = await JetStreamQueue.open(self._nats, spec.stream, spec.consumer, spec.subject, spec.policy)
+        """Until the source is away."""
+        queue = await self._open_queue()
         try:
             while not self._halted:
                 self._changed.clear()
-                depth = await queue.observe_depth()
+                depth = await self._observe(queue)
                 self._note_success()
                 self._act(queue, depth)
                 if await self._attend(queue, depth):
                     await self._wait(poll_seconds(depth, time.monotonic() - self._woken_at))
         finally:
-            with contextlib.suppress(Unavailable):
-                await queue.disarm()
+            await queue.close()
 
-    def _act(self, queue: JetStreamQueue, depth: int) -> None:
+    async def _observe(self, queue: SourceQueue) -> int:
+        waiting = await queue.observe_depth()
+        return waiting if queue.counts_taken else waiting + self._invoking_messages
+
+    def _act(self, queue: SourceQueue, depth: int) -> None:
         if self._halted:
             return
         load = Load(depth, self._invoking_messages, len(self._gathering), len(self._invoking))
-        self._report(math.ceil(backlog_batches(self.spec.policy, load) * self._wanted_share))
+        self._report(math.ceil(backlog_batches(queue.policy, load) * self._wanted_share))
         # Filtering needs no instance; what passes without one waits at the gateway, which wants one then.
-        slots = max(1, self._slots()) if self.spec.filter else self._slots()
-        for _ in range(batches_to_take(self.spec.policy, load, slots)):
+        slots = max(1, self._slots()) if self.spec.filter or queue.takes_first else self._slots()
+        for _ in range(batches_to_take(queue.policy, load, slots)):
             task = asyncio.create_task(self._take(queue), name=f"batch {self.spec.trigger}")
             self._gathering.add(task)
             task.add_done_callback(self._gathering.discard)
             task.add_done_callback(self._invoking.discard)
 
-    async def _attend(self, queue: JetStreamQueue, depth: int) -> bool:
+    async def _attend(self, queue: SourceQueue, depth: int) -> bool:
         """Listens while there is nothing to do. False: just began to, and what came before that must be looked for."""
         if depth == 0 and not queue.armed:
             await queue.arm(self._wake)
@@ -181,19 +183,19 @@ class Runner:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    async def _take(self, queue: JetStreamQueue) -> None:
+    async def _take(self, queue: SourceQueue) -> None:
         """One batch from its gathering to its end."""
         try:
             await self._take_one(queue)
         except Unavailable as error:
-            # The messages come again after their acknowledgement wait.
+            # The messages come again after their acknowledgement wait, or visibility timeout.
             log.warning("batch not settled", extra={"trigger": self.spec.trigger, "reason": error.reason})
         except Exception:
             log.exception("batch failed", extra={"trigger": self.spec.trigger})
 
-    async def _take_one(self, queue: JetStreamQueue) -> None:
+    async def _take_one(self, queue: SourceQueue) -> None:
         spec = self.spec
-        taken = await queue.fetch(spec.policy.batch_size, spec.policy.window_seconds)
+        taken = await queue.fetch(queue.policy.batch_size, queue.policy.window_seconds)
         if self._halted:
             await queue.retry([message.receipt for message in taken], 0)
             return
@@ -201,26 +203,26 @@ class Runner:
             return  # and no word to the loop: messages that wait for their redelivery are looked for at its own pace
         self._begin_invoking(len(taken))
         try:
-            settler = Settler(queue, spec.policy, spec.trigger, self._receipts)
-            messages = await self._filter(taken, settler)
+            settler = Settler(queue, spec.trigger, self._receipts)
+            messages = await self._filter(taken, queue, settler)
             if not messages:
                 return
-            operation = self._tracer.batch(spec.subject, messages)
+            operation = self._tracer.batch(spec.place.name, messages, spec.place.system)
             invoke = partial(self._invoke, batch_headers(operation))
-            answer = await run_batch(messages, queue, spec.policy, spec.source, invoke, settler)
+            answer = await run_batch(messages, queue, invoke, settler)
             operation.end(batch_error(answer))
             count_batch(spec.trigger, answer)
         finally:
             self._invoking_messages -= len(taken)
             asyncio.get_running_loop().call_soon(self._changed.set)  # once this task is off the books
 
-    async def _filter(self, taken: Sequence[Message], settler: Settler) -> list[Message]:
+    async def _filter(self, taken: Sequence[QueueMessage], queue: SourceQueue, settler: Settler) -> list[QueueMessage]:
         """Those that are for the function; the others are done with."""
         spec = self.spec
-        wanted: list[Message] = []
-        others: list[Message] = []
+        wanted: list[QueueMessage] = []
+        others: list[QueueMessage] = []
         for message in taken:
-            passes = not spec.filter or spec.filter.allows(to_record(message, spec.source))
+            passes = not spec.filter or spec.filter.allows(to_record(message, queue.origin))
             (wanted if passes else others).append(self._receipts.recall(message))
         if spec.filter:
             self._wanted_share += (len(wanted) / len(taken) - self._wanted_share) * SHARE_GAIN

@@ -28,9 +28,11 @@ class EventsSettings(RoleSettings):
     scaler_url: str
     """Base URL of the scaler, which is told of the backlog. Required."""
     region: str = "us-east-1"
-    """The region in the records' ARNs; give the gateway's, so that functions see one."""
+    """The region in the records' ARNs, and of SQS servers whose name does not tell theirs; give the gateway's."""
     stop_seconds: float = Field(default=20.0, ge=0)
     """How long running batches may take to end when the role is stopped. Shorter than a pod's grace period (30 s)."""
+    sqs_polls: int = Field(default=1000, ge=1)
+    """Long polls that wait at a time. With more sqs Triggers than that they take turns, each for a shorter time."""
     stream_replicas: int = Field(default=1, ge=1, le=5)
     """NATS servers that hold each event, outcome and dead letter: 3 where JetStream is a cluster of three or more."""
     async_retry_seconds: RetrySeconds = RETRY_SECONDS

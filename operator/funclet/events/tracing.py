@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from funclet.adapters.event_streams import EVENT_SUBJECT, place
 from funclet.adapters.otlp.exporter import SpanExporter
 from funclet.core.asynchronous import Attempt, Event, NotRun, Ran, Stopped
-from funclet.core.batching import Answer, Failed, Postponed
+from funclet.core.settlement import Answer, Failed, Postponed
 from funclet.core.spans import (
     Attributes,
     Kind,
@@ -22,7 +22,7 @@ from funclet.core.spans import (
     find_error_type,
     message_attributes,
 )
-from funclet.core.sqs_event import Message
+from funclet.core.sqs_event import QueueMessage
 from funclet.core.trace import TraceContext, format_context, from_traceparent, move, read_context
 
 LINKS = 128
@@ -64,8 +64,8 @@ class EventTracer:
         span = self._begin(f"process {subject}", parent, message_attributes("process", subject), attributes)
         return Operation(move(event.trace_id, span.context), self._exporter, span)
 
-    def batch(self, subject: str, messages: Sequence[Message]) -> Operation:
-        """A batch of messages of this subject."""
+    def batch(self, subject: str, messages: Sequence[QueueMessage], system: str = "nats") -> Operation:
+        """A batch of messages of this subject, or of this queue of another system."""
         if self._exporter is None:
             return Operation()
         root = TraceContext(f"{int(time.time()):08x}{secrets.token_hex(12)}", sampled=False)
@@ -73,7 +73,7 @@ class EventTracer:
             return Operation(format_context(root))
         links = tuple(find_origins(messages))
         count: Attributes = (("messaging.batch.message_count", len(messages)),)
-        span = self._begin(f"process {subject}", root, message_attributes("process", subject), count)
+        span = self._begin(f"process {subject}", root, message_attributes("process", subject, system), count)
         return Operation(format_context(span.context), self._exporter, span._replace(links=links))
 
     def _begin(self, name: str, parent: TraceContext, common: Attributes, attributes: Attributes) -> Span:
@@ -88,7 +88,7 @@ def _decision(parent: TraceContext) -> tuple[str, bool | None]:
     return parent.trace_id, parent.sampled
 
 
-def find_origins(messages: Sequence[Message]) -> Iterator[TraceContext]:
+def find_origins(messages: Sequence[QueueMessage]) -> Iterator[TraceContext]:
     """Where these messages come from, of those that say so: W3C's traceparent, or X-Ray's header."""
     for message in messages[:LINKS]:
         headers = {name.lower(): value for name, value in message.headers.items()}

@@ -29,6 +29,8 @@ from funclet.adapters.nats_server import NatsServer
 from funclet.adapters.otlp.exporter import SpanExporter, open_exporter
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.sqs import SqsClient
+from funclet.adapters.sqs_access import SqsAccess
 from funclet.adapters.usage_journal import UsageJournal
 from funclet.control.management.server import ManagementServer
 from funclet.control.reconciler import Reconciler
@@ -44,6 +46,7 @@ from funclet.scaler.role import Scaler
 from funclet.scaler.settings import ScalerSettings
 
 HOST = "127.0.0.1"
+REGION = "us-east-1"
 INSTANCES_FOLDER = "/var/tmp"  # noqa: S108
 """Where instances have their code: not below /tmp, where functions may write."""
 
@@ -111,7 +114,9 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
     streams = StreamKeeper(nats, report)
     streams.follow(catalog)
     find_problem = machine_runtimes.find_problem
-    reconciler = Reconciler(resources, packages, streams, directories=True, find_runtime_problem=find_problem)
+    queues = SqsAccess(resources, SqsClient(), REGION)
+    house.push_async_callback(queues.close)
+    reconciler = Reconciler(resources, packages, streams, queues, directories=True, find_runtime_problem=find_problem)
 
     instances = _temporary_folder(house, INSTANCES_FOLDER)
     backend = ProcessBackend(find_agent(), on_log=report.log_line, root=instances, writable=settings.writable)
@@ -163,7 +168,8 @@ async def _furnish(house: contextlib.AsyncExitStack, settings: LocalSettings) ->
         scaler_url=scaler_url,
         async_retry_seconds=settings.async_retry_seconds,
     )
-    events = Events(events_settings, catalog, nats, invoker, events_feed, await _open_exporter(house, "events"))
+    exporter = await _open_exporter(house, "events")
+    events = Events(events_settings, catalog, nats, invoker, events_feed, resources, exporter)
     await _start(house, events.start, events.stop)
 
     health = HealthServer(0, host=HOST)

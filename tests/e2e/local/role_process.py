@@ -25,6 +25,8 @@ from funclet.adapters.instances.processes import ProcessBackend
 from funclet.adapters.jetstream import connect
 from funclet.adapters.packages import PackageStore
 from funclet.adapters.scaler_client import ScalerClient
+from funclet.adapters.sqs import SqsClient
+from funclet.adapters.sqs_access import SqsAccess
 from funclet.adapters.streams import Streams
 from funclet.control.reconciler import Reconciler
 from funclet.events.role import Events
@@ -80,7 +82,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     packages = await PackageStore.open(nats, settings.stream_replicas)
     resources = FileResources([Path(settings.resources)])
     catalog = Catalog(resources)
-    reconciler = Reconciler(resources, packages, Streams(nats))
+    reconciler = Reconciler(resources, packages, Streams(nats), SqsAccess(resources, SqsClient(), "us-east-1"))
     following = [asyncio.create_task(catalog.run()), asyncio.create_task(reconciler.follow_all())]
     await catalog.synced()
     yield Parts(resources, catalog, nats, packages)
@@ -113,7 +115,7 @@ async def run_events(settings: Settings, own: Parts) -> None:
     )  # fmt: skip
     gateway = GatewayClient(settings.gateway_url, settings.token)
     scaler = ScalerClient(settings.scaler_url, settings.token, f"events-{uuid.uuid4().hex[:12]}")
-    await Events(values, own.catalog, own.nats, gateway, scaler).start()
+    await Events(values, own.catalog, own.nats, gateway, scaler, own.resources).start()
 
 
 ROLES = {"scaler": run_scaler, "gateway": run_gateway, "events": run_events}

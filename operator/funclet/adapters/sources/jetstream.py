@@ -19,7 +19,6 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from funclet.adapters.jetstream import unavailable_when_unreachable
-from funclet.core.batching import Policy
 from funclet.core.sqs_event import MESSAGE_ID_HEADER, Message
 from funclet.errors import Unavailable
 
@@ -57,20 +56,6 @@ class JetStreamQueue:
         self._wake_subjects = wake_subjects
         self._wakes: list[Subscription] = []
         self._wake: Callable[[], None] = lambda: None
-
-    @classmethod
-    async def open(cls, client: Client, stream: str, consumer: str, subject: str, policy: Policy) -> Self:
-        """Makes the consumer of a Trigger with this policy, or brings the one that is there to it.
-
-        Unavailable, with the reason StreamNotFound when there is no such stream.
-        """
-        config = ConsumerConfig(
-            name=consumer,
-            filter_subject=subject,
-            ack_wait=policy.ack_wait_seconds,
-            max_ack_pending=policy.max_ack_pending,
-        )
-        return await cls.open_consumer(client, stream, config)
 
     @classmethod
     async def open_consumer(cls, client: Client, stream: str, config: ConsumerConfig) -> Self:
