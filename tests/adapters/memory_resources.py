@@ -35,6 +35,9 @@ class MemoryResources:
     async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
         raise AssertionError("events publishes nothing")
 
+    async def hold(self, kind: str, namespace: str, name: str, uid: str, *, held: bool) -> None:
+        raise AssertionError("events publishes nothing")
+
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         raise AssertionError("events reads no secret")
 

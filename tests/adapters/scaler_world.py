@@ -120,6 +120,9 @@ class MemoryResources:
     async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
         raise AssertionError("the scaler publishes nothing")
 
+    async def hold(self, kind: str, namespace: str, name: str, uid: str, *, held: bool) -> None:
+        raise AssertionError("the scaler publishes nothing")
+
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         return self.secrets.get((namespace, name))
 

@@ -62,6 +62,21 @@ async def test_a_watch_tells_what_exists_then_what_changes(
         assert gone.object["metadata"]["uid"] == created["metadata"]["uid"]
 
 
+async def test_what_is_held_stays_after_its_deletion_until_it_is_let_go(
+    api: httpx.AsyncClient, namespace: str, resources: KubeResources
+) -> None:
+    path = f"{functions(namespace)}/hello"  # of Functions control, if it runs on this cluster, holds none
+    uid = (await create(api, functions(namespace), FUNCTION))["metadata"]["uid"]
+    await resources.hold("Function", namespace, "hello", uid, held=True)
+    await api.delete(path)
+    assert (await api.get(path)).json()["metadata"]["deletionTimestamp"]
+    await resources.hold("Function", namespace, "hello", uid, held=False)
+    assert (await api.get(path)).status_code == 404
+    with pytest.raises(Conflict):
+        await resources.hold("Function", namespace, "hello", uid, held=True)
+    assert (await api.get(path)).status_code == 404
+
+
 async def test_each_owner_of_a_status_replaces_its_own_fields_alone(
     api: httpx.AsyncClient, namespace: str, resources: KubeResources
 ) -> None:

@@ -16,9 +16,11 @@ from funclet.core.publishing import (
     VersionFacts,
     alias_key,
     decide_alias,
+    decide_held,
     decide_published,
     decide_version,
     find_route,
+    leads_to,
 )
 from funclet.core.qualifiers import AliasRoute
 
@@ -256,6 +258,17 @@ def test_an_alias_whose_version_was_deleted_says_so() -> None:
     status = decide_alias(settled(alias()), AliasFacts(has_function=True, versions={2: active()}), "t2")
     assert reason_of(status) == "VersionNotFound"
     assert "callers still get" not in message_of(status)
+
+
+def test_a_version_that_aliases_lead_to_says_what_its_deletion_waits_for() -> None:
+    first = published(known(active()))
+    second = published(known(active(OTHER), 1), first, name="two")
+    both, one = settled(alias(weights={"2": 0.1})), settled(alias(version="2"))
+    assert [leads_to(two, version) for two in (both, one) for version in (first, second)] == [True, True, False, True]
+    assert not leads_to(alias(), first), "callers of this alias get nothing yet"
+    status = decide_held(first, ["live", "beta"], "t2")
+    assert (reason_of(status), status.version) == ("Published", 1)
+    assert "point live, beta elsewhere" in message_of(status)
 
 
 def test_of_two_aliases_of_one_name_the_older_is_it() -> None:

@@ -121,6 +121,9 @@ class FileResources:
     async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
         """Nothing is deleted with its owner: what is in the files is there."""
 
+    async def hold(self, kind: str, namespace: str, name: str, uid: str, *, held: bool) -> None:
+        """Nothing is held: what is not in the files is not there."""
+
     async def find_secret(self, namespace: str, name: str) -> SecretData | None:
         """The Secret of the files."""
         stored = self._stored.get(("Secret", f"{namespace}/{name}"))

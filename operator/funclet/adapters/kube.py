@@ -16,6 +16,7 @@ import httpx
 from funclet.adapters.kube_access import Access, cluster_access
 from funclet.adapters.resources import (
     DELETED,
+    FINALIZER,
     SYNCED,
     UPSERTED,
     ConfigMapData,
@@ -113,6 +114,15 @@ class KubeResources:
             "metadata": {"name": name, "namespace": namespace, "uid": uid, "ownerReferences": [reference]},
         }
         await self._apply(f"{object_path(kind, namespace)}/{name}", "control-owner", body)
+
+    async def hold(self, kind: str, namespace: str, name: str, uid: str, *, held: bool) -> None:
+        """Server-side apply of the one finalizer, or of none."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "finalizers": [FINALIZER] if held else []},
+        }
+        await self._apply(f"{object_path(kind, namespace)}/{name}", "control-hold", body)
 
     async def _apply(self, path: str, owner: str, body: dict[str, Any]) -> None:
         await request(

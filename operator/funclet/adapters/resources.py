@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+FINALIZER = "funclet.dev/alias"
+"""On what must stay because an alias leads to it."""
+
 
 class EventType(StrEnum):
     """What a watch says. SYNCED comes once, after all that existed when the watch began."""
@@ -90,6 +93,12 @@ class Resources(Protocol):
 
     async def set_owner(self, kind: str, namespace: str, name: str, uid: str, owner: Owner) -> None:
         """Have the object of this uid deleted with its owner.
+
+        Raises Conflict when it is gone, and Unavailable when the API is.
+        """
+
+    async def hold(self, kind: str, namespace: str, name: str, uid: str, *, held: bool) -> None:
+        """Let the object of this uid stay after its deletion (a finalizer), or let go of it.
 
         Raises Conflict when it is gone, and Unavailable when the API is.
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
-from funclet.adapters.resources import DELETED, Owner, ResourceEvent, Resources, split_key
+from funclet.adapters.resources import DELETED, FINALIZER, Owner, ResourceEvent, Resources, split_key
 from funclet.api.alias import Alias, AliasStatus
 from funclet.api.function import Function
 from funclet.api.function_status import ActiveRevision, FunctionStatus
@@ -23,9 +23,11 @@ from funclet.core.publishing import (
     age_of,
     alias_key,
     decide_alias,
+    decide_held,
     decide_published,
     decide_version,
     function_of,
+    leads_to,
     secrets_of,
 )
 from funclet.core.qualifiers import LATEST
@@ -76,6 +78,7 @@ class Publisher:
         """A Function has changed, or is gone."""
         if self._versions_of.keys(function):
             self._enqueue("Version", function)
+            self._enqueue("Holds", function)
         self._enqueue_aliases(function)
 
     def secret_changed(self, secret: str) -> None:
@@ -114,6 +117,7 @@ class Publisher:
             touched = self._aliases_of.set(key, [function_of(alias), alias_key(alias)])
         for place in touched:
             self._enqueue_aliases(place)
+            self._enqueue("Holds", place.partition(":")[0])
             self._on_change(place.partition(":")[0])
 
     def _enqueue_aliases(self, place: str) -> None:
@@ -169,6 +173,24 @@ class Publisher:
             await self._write("Alias", key, status)
             self._on_change(function_of(alias))
         await self._set_owner("Alias", alias, known)
+
+    async def settle_holds(self, function: str) -> None:
+        """Keep the versions of a function that aliases lead to, also deleted ones, and let go of the others."""
+        aliases = [self.aliases[key] for key in sorted(self._aliases_of.keys(function))]
+        for key in sorted(self._versions_of.keys(function)):
+            if (version := self.versions.get(key)) is not None:
+                names = [alias.spec.name for alias in aliases if leads_to(alias, version)]
+                await self._settle_hold(key, version, names)
+
+    async def _settle_hold(self, key: str, version: Version, aliases: list[str]) -> None:
+        metadata, is_held = version.metadata, FINALIZER in version.metadata.finalizers
+        is_going = metadata.deletion_timestamp is not None
+        if aliases and is_held and is_going:
+            status = decide_held(version, aliases, self._now())
+            if status != version.status:
+                await self._write("Version", key, status)
+        elif is_held != bool(aliases) and (is_held or not is_going):
+            await self._resources.hold("Version", metadata.namespace, metadata.name, metadata.uid, held=not is_held)
 
     def published_of(self, function: str) -> dict[int, ActiveRevision]:
         """The versions of a function that can be invoked, by number."""

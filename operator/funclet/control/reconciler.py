@@ -97,7 +97,7 @@ class Reconciler:
         return {account_id(namespace): namespace for namespace in {split_key(key)[0] for key in self._functions}}
 
     def enqueue(self, kind: str, key: str) -> None:
-        """Work on a resource soon, whether or not it changed; for Versions the key is that of their function."""
+        """Work on a resource soon, whether or not it changed. For Versions and Holds the key is their function's."""
         self._queue.add((kind, key))
 
     def enqueue_functions(self) -> None:
@@ -231,6 +231,8 @@ class Reconciler:
                 await self._publisher.settle_versions(key)
             case "Alias":
                 await self._publisher.settle_alias(key)
+            case "Holds":
+                await self._publisher.settle_holds(key)
         return False
 
     async def _settle_function(self, key: str) -> bool:

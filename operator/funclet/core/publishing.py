@@ -146,6 +146,13 @@ def invoked_as(version: Version, number: int | None) -> str:
     return f"Callers invoke it as {version.spec.function.name}:{number}."
 
 
+def decide_held(version: Version, aliases: Collection[str], now: str) -> VersionStatus:
+    """The status of a Version that is being deleted, and goes on for the sake of these aliases."""
+    names = ", ".join(aliases)
+    message = f"It is being deleted, and goes when no alias leads to it any more: point {names} elsewhere."
+    return settle_status(version.status, version.metadata, Finding(True, "Published", message), now)
+
+
 def secrets_of(snapshot: ActiveRevision) -> frozenset[str]:
     """The Secrets that a version names."""
     environment: dict[str, Any] = snapshot.spec.get("environment", {})
@@ -234,6 +241,12 @@ def _version_not_found(alias: Alias, field: str, version: str, there: Collection
     if active is not None and is_served(active, there):
         message += f" (callers still get version {active.function_version})"
     return Finding(False, "VersionNotFound", message)
+
+
+def leads_to(alias: Alias, version: Version) -> bool:
+    """Whether callers of the alias get this version."""
+    active, number = alias.status.active, str(version.status.version)
+    return active is not None and number in (active.function_version, active.additional_version)
 
 
 def is_served(active: ActiveRoute, there: Collection[int]) -> bool:

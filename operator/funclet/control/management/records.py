@@ -94,10 +94,13 @@ class Records:
         return await _refusing(self._store.page(kind, namespace, limit, marker))
 
     async def versions(self, named: Named) -> list[Version]:
-        """Those of the function that are published, the oldest first."""
+        """Those of the function that are published, the oldest first. One that was deleted is not there any more, also
+        while it waits for what leads to it.
+        """
         found = [Version.model_validate(item) for item in (await self.page("Version", named.namespace)).items]
         uid = (await self.raw_function(named))["metadata"]["uid"]
-        own = [version for version in found if version.spec.function.name == named.name]
+        there = (version for version in found if version.metadata.deletion_timestamp is None)
+        own = [version for version in there if version.spec.function.name == named.name]
         return sorted((v for v in own if v.status.snapshot and v.status.function_uid == uid), key=age_of)
 
     async def aliases(self, named: Named) -> list[Alias]:
