@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 CLUSTER := $(PYTHON) tests/cluster/cluster.py
+PACKAGE := $(shell find operator/funclet runtime-image/funclet_agent -name '*.py')
 
 .PHONY: help
 help: ## This list
@@ -56,6 +57,14 @@ test-local: setup runtimes ## Adapters against real servers, the runtime, and th
 	$(BIN)/pytest tests/adapters tests/runtime
 	FUNCLET_E2E=local $(BIN)/pytest tests/e2e
 
+COMPILED_TESTS = $(patsubst %,tests/adapters/test_%.py,gateway gateway_client gateway_hostile gateway_http \
+	gateway_instances gateway_metrics gateway_slow gateway_streaming usage) \
+	$(patsubst %,tests/unit/test_%.py,billing function_pool gateway_answers gateway_plain)
+
+.PHONY: test-compiled
+test-compiled: build/bench-venv/installed ## The tests of the gateway's warm path again, with its modules compiled
+	build/bench-venv/bin/python -m pytest --override-ini "pythonpath=runtime-image ." $(COMPILED_TESTS)
+
 .PHONY: test-cluster
 test-cluster: setup cluster-install ## The tests that need Kubernetes: CRDs, chart, end to end
 	export KUBECONFIG=$(CURDIR)/build/kubeconfig; \
@@ -67,6 +76,7 @@ test: ## Everything: check, verify, local tests, and the tests on a real Kuberne
 	$(MAKE) check
 	$(MAKE) verify
 	$(MAKE) test-local
+	$(MAKE) test-compiled
 	$(MAKE) test-cluster || { $(MAKE) cluster-down; exit 1; }
 	$(MAKE) cluster-down
 
@@ -75,11 +85,14 @@ test: ## Everything: check, verify, local tests, and the tests on a real Kuberne
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo /usr/bin/python3 || echo $(PYTHON))
 
-build/bench-venv/installed: requirements-dev.lock pyproject.toml build/tools/bin/uv
+# Funclet as the image has it: installed, and the gateway's warm path compiled (docs/design/0005).
+build/bench-venv/installed: requirements-dev.lock pyproject.toml build/tools/bin/uv scripts/compile $(PACKAGE)
 	@echo "Installing Funclet and its tools into build/bench-venv, with $(BENCH_PYTHON)"
 	@test -x build/bench-venv/bin/python || build/tools/bin/uv venv --quiet --python $(BENCH_PYTHON) build/bench-venv
 	@build/tools/bin/uv pip sync --quiet --python build/bench-venv/bin/python --require-hashes requirements-dev.lock
-	@build/tools/bin/uv pip install --quiet --python build/bench-venv/bin/python --no-deps --editable .
+	@build/tools/bin/uv pip install --quiet --python build/bench-venv/bin/python --no-deps --refresh-package funclet .
+	@build/bench-venv/bin/python scripts/compile --try $$(build/bench-venv/bin/python -c \
+		'import sysconfig; print(sysconfig.get_path("platlib"))')
 	@touch $@
 
 build/bench-peers/installed: requirements-bench.lock build/tools/bin/uv
@@ -125,6 +138,8 @@ lock: build/tools/bin/uv ## Choose the newest allowed versions of all dependenci
 		--extra dev pyproject.toml -o requirements-dev.lock
 	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
 		--group bench -o requirements-bench.lock
+	build/tools/bin/uv pip compile -q --upgrade --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
+		--group compile --constraints requirements-dev.lock -o requirements-compile.lock
 
 .PHONY: clean
 clean: ## Remove what was built in this checkout

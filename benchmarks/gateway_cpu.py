@@ -24,6 +24,7 @@ from benchmarks.peers import haproxy, reverse_proxy
 from benchmarks.processes import Child, loopback_gateway, python_server
 from benchmarks.report import beside_text, value_text
 from benchmarks.warm_path import REQUEST, WARM_UP_CALLS, drive
+from funclet.gateway import plain
 
 CALLERS = 16
 CALLS = 36_000
@@ -71,7 +72,9 @@ def measure(calls: int = CALLS) -> Figure:
         spent = alternate(servers, calls // ROUNDS)
     own = spent.pop(GATEWAY)
     budget = Budget(BUDGET_US * max(1.0, spent[BARE].cpu_us / BARE_US))
+    compiled = not str(plain.__file__).endswith(".py")
     notes = [
+        f"warm path {'compiled' if compiled else 'not compiled'}",
         f"the budget is {BUDGET_US} µs where the bare proxy takes {BARE_US}",
         f"asleep {own.asleep:.0%} of the time, its core taken {own.taken:.0%}",
     ]

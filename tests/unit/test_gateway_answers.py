@@ -12,9 +12,9 @@ from funclet.gateway.answers import (
     STREAM_LIMIT_BYTES,
     AnswerError,
     AnswerReader,
-    find_usual_answer,
 )
 from funclet.gateway.call import InstanceAnswer
+from funclet.gateway.usual_answer import find_usual_answer
 
 USUAL = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nx-funclet-duration-us: 41\r\n"

@@ -1,10 +1,5 @@
-"""All Prometheus metrics of all roles.
+"""All Prometheus metrics of all roles."""
 
-What the gateway counts at each invocation is kept in plain numbers (`FunctionMeter`) and put into Prometheus' shape
-when it is asked for: a prometheus_client counter takes a lock and half a microsecond, and the hot path has six of them.
-"""
-
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
@@ -13,32 +8,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from funclet.adapters.function_meter import DURATION_BUCKETS, VERSION_LABELS, FunctionMeter, OpenUsage, version_labels
 from funclet.adapters.usage_journal import UsageEntry
 from funclet.core.billing import gb_seconds
-from funclet.core.qualifiers import name_of, version_of
 
 OUTCOMES = ("ok", "error", "throttled", "unavailable")
-
-DURATION_BUCKETS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    900.0,
-)
-"""Seconds; from a trivial handler to Lambda's longest timeout."""
 
 COLD_START_SECONDS = Histogram(
     "funclet_cold_start_seconds",
@@ -46,8 +20,6 @@ COLD_START_SECONDS = Histogram(
     ["phase"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-VERSION_LABELS = ("namespace", "function", "version")
-"""Of what is counted for each version of a function; for the function itself the version is $LATEST."""
 INSTANCES = Gauge("funclet_instances", "Instances of a function, by state.", [*VERSION_LABELS, "state"])
 POOL_INSTANCES = Gauge("funclet_pool_instances", "Generic instances in the warm pool.", ["namespace", "runtime"])
 BATCHES = Counter("funclet_batches", "Batches taken from event sources.", ["namespace", "trigger", "outcome"])
@@ -84,87 +56,6 @@ REQUESTS_REFUSED = Counter(
     "funclet_requests_refused", "Requests refused before they were understood.", ["sender", "status"]
 )
 """sender: caller, or gateway (another one, which never sends what must be refused)."""
-
-
-_BUCKETS_US = [round(seconds * 1_000_000) for seconds in DURATION_BUCKETS]
-
-
-OpenUsage = Callable[[str], UsageEntry | None]
-
-
-class FunctionMeter:
-    """The numbers of one version of a function.
-
-    Plain attributes, so that counting costs nothing; one writer, the gateway's loop.
-    """
-
-    __slots__ = (
-        "_open_usage",
-        "accepted",
-        "billed_ms",
-        "cold_starts",
-        "duration_buckets",
-        "duration_us",
-        "error",
-        "in_flight",
-        "key",
-        "labels",
-        "mib_ms",
-        "not_accepted",
-        "ok",
-        "queue_depth",
-        "recursions_allowed",
-        "recursions_terminated",
-        "throttled",
-        "throttles",
-        "unavailable",
-        "usage",
-    )
-
-    def __init__(self, key: str, open_usage: "OpenUsage") -> None:
-        self.key = key
-        self.labels = list(version_labels(key).values())
-        self._open_usage = open_usage
-        self.ok = self.error = self.throttled = self.unavailable = 0
-        self.billed_ms = self.cold_starts = self.duration_us = 0
-        self.accepted = self.not_accepted = 0
-        self.recursions_allowed = self.recursions_terminated = 0
-        self.mib_ms = 0
-        """Memory size times billed duration: as a whole number, so that no sum is ever rounded."""
-        self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
-        self.usage: UsageEntry | None = None
-        """The same for the ledger, from the first run on; without a journal there is none."""
-        self.throttles: dict[str, int] = {}
-        self.queue_depth: Callable[[], int] = int
-        self.in_flight: Callable[[], int] = int
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether all of it is zero: nobody has called this function since the gateway began."""
-        counted = self.ok or self.error or self.throttled or self.unavailable or self.accepted or self.not_accepted
-        return not (counted or self.recursions_terminated or self.in_flight() or self.queue_depth())
-
-    def count_run(self, duration_us: int, billed_ms: int, memory_mib: int, failed: bool) -> None:
-        """Count one run of the handler."""
-        usage = self.usage
-        if usage is None:
-            usage = self.usage = self._open_usage(self.key)
-        mib_ms = memory_mib * billed_ms
-        if usage is not None:
-            usage.count(billed_ms, mib_ms, failed)
-        if failed:
-            self.error += 1
-        else:
-            self.ok += 1
-        self.billed_ms += billed_ms
-        self.mib_ms += mib_ms
-        self.duration_us += duration_us
-        self.duration_buckets[bisect_left(_BUCKETS_US, duration_us)] += 1
-
-    def throttle(self, reason: str) -> None:
-        """Count one refusal because a limit of the user was reached."""
-        self.throttled += 1
-        self.throttles[reason] = self.throttles.get(reason, 0) + 1
 
 
 class InvocationMeters(Collector):
@@ -282,11 +173,6 @@ def forget_function(key: str) -> None:
     """Remove all series of a function's version."""
     INVOCATIONS.forget(key)
     INSTANCES.remove_by_labels(version_labels(key))
-
-
-def version_labels(key: str) -> dict[str, str]:
-    """The values of VERSION_LABELS."""
-    return {"namespace": key.partition("/")[0], "function": name_of(key), "version": version_of(key)}
 
 
 def forget_events(key: str) -> None:

@@ -169,9 +169,8 @@ class UsageJournal:
 def _claim(path: Path) -> int:
     """The descriptor of a file that is ours alone: PATH, or PATH.1, PATH.2 … beside other processes of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for candidate in itertools.chain(
-        [path], (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
-    ):
+    for number in itertools.count():
+        candidate = path.with_name(f"{path.name}.{number}") if number else path
         descriptor = os.open(candidate, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -215,7 +215,7 @@ class FunctionPool(Generic[W]):
         """The slots on which something runs, begun here or elsewhere."""
         for instance in self.instances.values():
             if instance.busy:
-                yield from (slot for slot in instance.slots if slot.busy)
+                yield from [slot for slot in instance.slots if slot.busy]
 
     def occupy(self, name: SlotName, by: str) -> None:
         """Another gateway still uses this slot. The instance may not have been announced here yet."""
@@ -308,4 +308,4 @@ class FunctionPool(Generic[W]):
     def _usable_idle_slots(self) -> Iterator[Slot]:
         for instance in self.instances.values():
             if instance.usable:
-                yield from (slot for slot in instance.slots if not slot.busy)
+                yield from [slot for slot in instance.slots if not slot.busy]

@@ -21,13 +21,6 @@ DEFAULT_TYPE = "application/octet-stream"
 _MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,199}")
 CHUNK_LINE_BYTES = 10
 """Eight hexadecimal digits and the line's end."""
-USUAL = re.compile(
-    rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: (\d{1,7})\r\n"
-    rb"x-funclet-duration-us: (\d{1,15})\r\nx-funclet-max-memory-mib: \d{1,15}\r\n\r\n(.*)",
-    re.DOTALL,
-)
-"""A warm success as the agent writes it. One match takes a third of the time of reading line by line."""
-
 Headers = dict[bytes, bytes]
 
 
@@ -37,15 +30,6 @@ class AnswerError(Exception):
 
 class NotBegunError(AnswerError):
     """The instance has lost the request, and says that the function has seen nothing of it."""
-
-
-def find_usual_answer(data: bytes) -> InstanceAnswer | None:
-    """A whole answer of the usual kind, and nothing else; None: AnswerReader must look at it."""
-    usual = USUAL.match(data)
-    if usual is None:
-        return None
-    size, duration_us, body = usual.groups()
-    return InstanceAnswer(body, int(duration_us)) if len(body) == int(size) else None
 
 
 class AnswerReader:

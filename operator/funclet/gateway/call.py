@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from funclet.adapters.metrics import FunctionMeter
+from funclet.adapters.function_meter import FunctionMeter
 from funclet.core.asynchronous import Event
 from funclet.core.handover import Row
 from funclet.core.http_event import HttpAnswer

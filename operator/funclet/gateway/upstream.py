@@ -4,10 +4,11 @@ import asyncio
 from typing import Protocol, cast
 
 from funclet.core.slots import Slot
-from funclet.gateway.answers import AnswerError, AnswerReader, NotBegunError, find_usual_answer
+from funclet.gateway.answers import AnswerError, AnswerReader, NotBegunError
 from funclet.gateway.budget import Budget, Lease
 from funclet.gateway.call import Call, InstanceAnswer
 from funclet.gateway.delivery import acknowledged_bytes
+from funclet.gateway.usual_answer import find_usual_answer
 
 CONNECT_TIMEOUT_SECONDS = 5
 SMALL_ANSWER_BYTES = 64 * 1024

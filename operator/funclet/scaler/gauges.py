@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from funclet.adapters.metrics import INSTANCES, POOL_INSTANCES, version_labels
+from funclet.adapters.function_meter import version_labels
+from funclet.adapters.metrics import INSTANCES, POOL_INSTANCES
 from funclet.core.instances import Instance, State
 
 SHOWN = tuple(state for state in State if state is not State.GONE)
