@@ -11,13 +11,10 @@ from nats.aio.client import Client
 from funclet.adapters import jetstream, logs
 from funclet.adapters.health import HealthServer
 from funclet.adapters.kube import KubeResources
-from funclet.adapters.kube_store import KubeStore
 from funclet.adapters.packages import PackageStore
-from funclet.adapters.sigv4 import Key
 from funclet.adapters.sqs import SqsClient
 from funclet.adapters.sqs_access import SqsAccess
 from funclet.adapters.streams import Streams
-from funclet.control.management.server import ManagementServer
 from funclet.control.operator import run_kopf
 from funclet.control.role import Control
 from funclet.control.settings import ControlSettings
@@ -87,6 +84,11 @@ async def run(settings: ControlSettings) -> None:
 async def _open_management(
     stack: contextlib.AsyncExitStack, settings: ControlSettings, port: int, packages: LazyPackages, control: Control
 ) -> None:
+    # botocore takes 8 MiB, which an installation without this API is spared.
+    from funclet.adapters.kube_store import KubeStore
+    from funclet.adapters.sigv4 import Key
+    from funclet.control.management.server import ManagementServer
+
     store = KubeStore.in_cluster()
     stack.push_async_callback(store.close)
     key = Key(settings.access_key_id, settings.secret_access_key)
