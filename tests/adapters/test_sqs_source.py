@@ -220,7 +220,7 @@ async def test_a_failed_batch_comes_again_after_the_queues_own_time(bench: Bench
 
 
 async def test_of_a_batch_only_what_is_named_comes_again(bench: Bench) -> None:
-    await bench.make(VisibilityTimeout="3")
+    await bench.make(VisibilityTimeout="6")
     await bench.send("good", "bad", "fine")
 
     async def refuse_bad_once(event: dict[str, Any]) -> web.Response:
@@ -251,7 +251,7 @@ async def test_the_queues_own_redrive_policy_makes_dead_letters(bench: Bench) ->
 
 
 async def test_a_fifo_queue_keeps_the_order_of_each_group_through_failures(bench: Bench) -> None:
-    await bench.make_fifo(VisibilityTimeout="2")
+    await bench.make_fifo(VisibilityTimeout="6")
     wanted = {"a": [f"a{n}" for n in range(6)], "b": [f"b{n}" for n in range(6)]}
     for group, bodies in wanted.items():
         await bench.send(*bodies, MessageGroupId=group)

@@ -115,10 +115,10 @@ def test_a_backlog_is_handled_from_zero_and_back(
 def test_what_is_named_comes_again_and_the_queues_redrive_policy_ends_it(
     deploy: Deployer, queues: StreamMaker, sqs: SqsQueues, worker: Worker
 ) -> None:
-    function, seen = worker(timeout=2)
+    function, seen = worker(timeout=5)
     dead = sqs.new()
     redrive = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:000000000000:{dead.rsplit('/', 1)[-1]}"}
-    queue = sqs.new(VisibilityTimeout="2", RedrivePolicy=json.dumps({**redrive, "maxReceiveCount": "2"}))
+    queue = sqs.new(VisibilityTimeout="5", RedrivePolicy=json.dumps({**redrive, "maxReceiveCount": "2"}))
     deploy.trigger(function, sqs={"queueUrl": queue, "functionResponseTypes": ["ReportBatchItemFailures"]})
     sqs.send(queue, 6, 7, 8)
     eventually(lambda: sqs.depth(dead) == 1)
