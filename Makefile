@@ -85,7 +85,7 @@ test: ## Everything: check, verify, local tests, and the tests on a real Kuberne
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo /usr/bin/python3 || echo $(PYTHON))
 
-# Funclet as the image has it: installed, and the gateway's warm path compiled (docs/design/0005).
+# Funclet as the image has it: installed, and the gateway's warm path compiled (docs/design/0007).
 build/bench-venv/installed: requirements-dev.lock pyproject.toml build/tools/bin/uv scripts/compile $(PACKAGE)
 	@echo "Installing Funclet and its tools into build/bench-venv, with $(BENCH_PYTHON)"
 	@test -x build/bench-venv/bin/python || build/tools/bin/uv venv --quiet --python $(BENCH_PYTHON) build/bench-venv
