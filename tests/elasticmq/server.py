@@ -17,7 +17,7 @@ from tests.runtime.builds import JAVA_TOOLS, build
 
 from funclet.adapters.parentage import be_terminated_with_parent
 
-SOURCES = Path(__file__).resolve().parent
+SOURCES = Path(__file__).resolve().parent / "jars"
 DEADLINE_SECONDS = 120.0
 
 
@@ -71,7 +71,7 @@ class ElasticMq:
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait()
+            self._process.wait(DEADLINE_SECONDS)
             self._process = None
 
     def wait(self) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,9 +26,11 @@ def port() -> Iterator[str]:
     port = str(free_port())
     with subprocess.Popen([sys.executable, ROOT / SCRIPT, port], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        assert server.stdout.readline().strip() == f"ElasticMQ is at http://127.0.0.1:{port}"
+        # Before this line it may say that it fetches the server.
+        assert f"ElasticMQ is at http://127.0.0.1:{port}\n" in server.stdout, "it ended"
         yield port
-        server.send_signal(signal.SIGINT)
+        # Not SIGINT: whatever a shell starts in the background ignores it, and its children do.
+        server.terminate()
 
 
 def type_in(lines: list[str]) -> str:
