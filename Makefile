@@ -85,19 +85,26 @@ test: ## Everything: check, verify, local tests, and the tests on a real Kuberne
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo /usr/bin/python3 || echo $(PYTHON))
 
+# Both environments are made anew for another interpreter: figures of one that is kept from before are not comparable.
+build/bench-python: always
+	@mkdir -p build; echo "$(BENCH_PYTHON)" | cmp --silent - $@ || echo "$(BENCH_PYTHON)" > $@
+
+.PHONY: always
+always:
+
 # Funclet as the image has it: installed, and the gateway's warm path compiled (docs/design/0007).
-build/bench-venv/installed: requirements-dev.lock pyproject.toml build/tools/bin/uv scripts/compile $(PACKAGE)
+build/bench-venv/installed: build/bench-python requirements-dev.lock pyproject.toml build/tools/bin/uv scripts/compile $(PACKAGE)
 	@echo "Installing Funclet and its tools into build/bench-venv, with $(BENCH_PYTHON)"
-	@test -x build/bench-venv/bin/python || build/tools/bin/uv venv --quiet --python $(BENCH_PYTHON) build/bench-venv
+	@build/tools/bin/uv venv --quiet --clear --python $(BENCH_PYTHON) build/bench-venv
 	@build/tools/bin/uv pip sync --quiet --python build/bench-venv/bin/python --require-hashes requirements-dev.lock
 	@build/tools/bin/uv pip install --quiet --python build/bench-venv/bin/python --no-deps --refresh-package funclet .
 	@build/bench-venv/bin/python scripts/compile --try $$(build/bench-venv/bin/python -c \
 		'import sysconfig; print(sysconfig.get_path("platlib"))')
 	@touch $@
 
-build/bench-peers/installed: requirements-bench.lock build/tools/bin/uv
+build/bench-peers/installed: build/bench-python requirements-bench.lock build/tools/bin/uv
 	@echo "Installing the peers of the benchmarks into build/bench-peers"
-	@test -x build/bench-peers/bin/python || build/tools/bin/uv venv --quiet --python $(BENCH_PYTHON) build/bench-peers
+	@build/tools/bin/uv venv --quiet --clear --python $(BENCH_PYTHON) build/bench-peers
 	@build/tools/bin/uv pip sync --quiet --python build/bench-peers/bin/python --require-hashes requirements-bench.lock
 	@touch $@
 
