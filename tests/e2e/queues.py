@@ -30,6 +30,19 @@ def tell(subjects):
 '''
 """Python text for handlers: lets them say to a stream what they have seen, whatever becomes of their answer."""
 
+PICKY = (
+    WITNESS
+    + """
+import json
+
+def handler(event, context):
+    bodies = {record["messageId"]: json.loads(record["body"])["id"] for record in event["Records"]}
+    tell(f"{os.environ['SEEN']}.{number}" for number in bodies.values())
+    return {"batchItemFailures": [{"itemIdentifier": name} for name, number in bodies.items() if number == 7]}
+"""
+)
+"""Fails the message 7, and no other."""
+
 
 @dataclass(frozen=True)
 class Depth:

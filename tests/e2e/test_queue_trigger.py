@@ -1,7 +1,7 @@
 """A queue's messages are handled: each one, from zero, by as many instances as its depth asks for, and back to zero."""
 
 from tests.e2e.conftest import Deployer, StreamMaker
-from tests.e2e.queues import WITNESS, Depth
+from tests.e2e.queues import PICKY, WITNESS, Depth
 from tests.e2e.worlds import World, eventually
 
 MESSAGES = 1000
@@ -16,18 +16,6 @@ import json, time
 def handler(event, context):
     time.sleep(0.35)
     tell(f"{os.environ['SEEN']}.{json.loads(record['body'])['id']}" for record in event["Records"])
-"""
-)
-
-PICKY = (
-    WITNESS
-    + """
-import json
-
-def handler(event, context):
-    bodies = {record["messageId"]: json.loads(record["body"])["id"] for record in event["Records"]}
-    tell(f"{os.environ['SEEN']}.{number}" for number in bodies.values())
-    return {"batchItemFailures": [{"itemIdentifier": name} for name, number in bodies.items() if number == 7]}
 """
 )
 

@@ -11,23 +11,11 @@ import pytest
 import yaml
 from tests.e2e.conftest import Deployer, StreamMaker
 from tests.e2e.example_code import host_seen_from
-from tests.e2e.queues import WITNESS
+from tests.e2e.queues import PICKY
 from tests.e2e.worlds import World, eventually
 from tests.elasticmq.server import ElasticMq
 
 MESSAGES = 60
-
-WORKER = (
-    WITNESS
-    + """
-import json
-
-def handler(event, context):
-    bodies = {record["messageId"]: json.loads(record["body"])["id"] for record in event["Records"]}
-    tell(f"{os.environ['SEEN']}.{number}" for number in bodies.values())
-    return {"batchItemFailures": [{"itemIdentifier": name} for name, number in bodies.items() if number == 7]}
-"""
-)
 
 
 class SqsQueues:
@@ -86,7 +74,7 @@ def worker(world: World, deploy: Deployer, queues: StreamMaker) -> Worker:
         seen = queues.new()
         variables = {"NATS_URL": world.nats_url_of_functions, "SEEN": seen}
         spec = {"timeout": 10, "scaling": {"maxInstances": 3, "idleTimeoutSeconds": 1}, **spec}
-        return deploy.function(WORKER, environment={"variables": variables}, **spec), seen
+        return deploy.function(PICKY, environment={"variables": variables}, **spec), seen
 
     return deployed
 

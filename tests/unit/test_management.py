@@ -165,6 +165,7 @@ def test_digests_are_base64_to_callers() -> None:
     [
         (QUEUE_ARN, QUEUE),
         (f"arn:aws:lambda:{REGION}:{account_id('shop')}:function:other", {"function": "other"}),
+        (f"arn:aws:lambda:{REGION}:{account_id('shop')}:function:other:live", {"function": "other:live"}),
     ],
 )
 def test_destinations_and_their_arns(arn: str, place: dict[str, str]) -> None:

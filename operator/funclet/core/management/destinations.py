@@ -7,7 +7,8 @@ from funclet.core.arn import account_id, function_arn
 from funclet.core.management.refusals import invalid
 
 _FUNCTION = re.compile(
-    r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:(?P<account>\d{12}):function:(?P<name>[a-z0-9-]+)(:\$LATEST)?"
+    r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:(?P<account>\d{12}):function:(?P<name>[a-z0-9-]+)"
+    r"(?::\$LATEST|(?P<qualifier>:[A-Za-z0-9_-]+))?"
 )
 _QUEUE = re.compile(r"arn:aws[a-z-]*:sqs:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<name>[A-Za-z0-9_-]+)")
 _QUEUE_URL = re.compile(
@@ -21,7 +22,7 @@ def read_destination(parameter: str, arn: str, namespace: str) -> dict[str, str]
         return {"sqsQueueUrl": f"https://sqs.{queue['region']}.amazonaws.com/{queue['account']}/{queue['name']}"}
     function = _FUNCTION.fullmatch(arn)
     if function and function["account"] == account_id(namespace):
-        return {"function": function["name"]}
+        return {"function": function["name"] + (function["qualifier"] or "")}
     raise invalid(
         f"{parameter} is {arn}; it must be the ARN of an SQS queue or of a function of the same namespace. For a NATS "
         "subject or an HTTP endpoint set it in the Function resource"
